@@ -1,0 +1,48 @@
+#include "../decision_function.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "blas.h"
+#include "parallel.h"
+#include "rows.h"
+
+namespace grokrfm {
+
+namespace {
+
+constexpr std::ptrdiff_t block_rows = 64;
+
+}  // namespace
+
+template <class T>
+void decision_function(const KernelChoice& kernel, Matrix<const T> feature_matrix,
+                       ActiveIndices evaluation, ActiveIndices train,
+                       Matrix<const T> dual_coefficients, Matrix<T> out, int threads) {
+    const Points<T> rows(feature_matrix, evaluation), columns(feature_matrix, train);
+    const std::ptrdiff_t n = columns.size, classes = dual_coefficients.columns;
+    visit_kernel<T>(kernel, [&](auto functor) {
+        const std::ptrdiff_t blocks = block_count(rows.size, block_rows);
+        parallel_for(blocks, threads, [&](std::ptrdiff_t block, int) {
+            const std::ptrdiff_t first = block * block_rows;
+            const std::ptrdiff_t last = std::min(first + block_rows, rows.size);
+            std::vector<T> table(rows.table_size());
+            std::vector<T> values(static_cast<std::size_t>((last - first) * n));
+            for (std::ptrdiff_t j = first; j < last; ++j) {
+                rows.fill_table(j, table.data());
+                T* row = values.data() + (j - first) * n;
+                columns.inner_products(table.data(), 0, n, row);
+                apply_value(functor, columns.norms(), rows.norms()[j], n, row);
+            }
+            blas::gemm<T>('N', 'N', classes, last - first, n, 1, dual_coefficients.data, classes,
+                          values.data(), n, 0, out.row(first), classes);
+        });
+    });
+}
+
+template void decision_function(const KernelChoice&, Matrix<const float>, ActiveIndices,
+                                ActiveIndices, Matrix<const float>, Matrix<float>, int);
+template void decision_function(const KernelChoice&, Matrix<const double>, ActiveIndices,
+                                ActiveIndices, Matrix<const double>, Matrix<double>, int);
+
+}  // namespace grokrfm

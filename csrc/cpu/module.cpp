@@ -1,0 +1,183 @@
+// grokrfm._cpu: the bindings. Each takes views of its arguments, releases the GIL, runs the
+// operation and returns the result. Documentation for users stands in python/grokrfm/cpp.py.
+#include <pybind11/pybind11.h>
+
+#include <string>
+#include <thread>
+
+#include "../agop.h"
+#include "../cholesky_solve.h"
+#include "../decision_function.h"
+#include "../kernel_matrix.h"
+#include "../matrix_power.h"
+#include "adapter.h"
+#include "blas.h"
+
+namespace grokrfm {
+namespace {
+
+py::array kernel_matrix_binding(const py::object& kernel, const py::array& feature_matrix,
+                                const py::array& inputs, const py::object& other,
+                                const py::object& out, int threads) {
+    const KernelChoice choice = kernel_choice(kernel);
+    return with_floating_type(feature_matrix, "feature_matrix", [&](auto zero) {
+        using T = decltype(zero);
+        const auto m = square<T>(feature_matrix, "feature_matrix");
+        const auto rows = active_indices(inputs, "inputs", m.rows);
+        auto columns = rows;
+        if (!other.is_none())
+            columns = active_indices(py::cast<py::array>(other), "other", m.rows);
+        py::array array = result<T>(out, rows.rows, columns.rows);
+        const auto view = writable<T>(array, "out");
+        const bool symmetric = other.is_none();
+        {
+            const py::gil_scoped_release release;
+            kernel_matrix<T>(choice, m, rows, symmetric ? nullptr : &columns, view, threads);
+        }
+        return array;
+    });
+}
+
+py::array decision_function_binding(const py::object& kernel, const py::array& feature_matrix,
+                                    const py::array& evaluation, const py::array& train,
+                                    const py::array& dual_coefficients, int threads) {
+    const KernelChoice choice = kernel_choice(kernel);
+    return with_floating_type(feature_matrix, "feature_matrix", [&](auto zero) {
+        using T = decltype(zero);
+        const auto m = square<T>(feature_matrix, "feature_matrix");
+        const auto rows = active_indices(evaluation, "evaluation", m.rows);
+        const auto columns = active_indices(train, "train", m.rows);
+        const auto alpha = input<T>(dual_coefficients, "dual_coefficients");
+        require_shape(dual_coefficients, "dual_coefficients", columns.rows, alpha.columns);
+        py::array array = result<T>(py::none(), rows.rows, alpha.columns);
+        const auto view = writable<T>(array, "out");
+        {
+            const py::gil_scoped_release release;
+            decision_function<T>(choice, m, rows, columns, alpha, view, threads);
+        }
+        return array;
+    });
+}
+
+py::array agop_binding(const py::object& kernel, const py::array& feature_matrix,
+                       const py::array& train, const py::array& dual_coefficients, bool centred,
+                       int threads) {
+    const KernelChoice choice = kernel_choice(kernel);
+    return with_floating_type(feature_matrix, "feature_matrix", [&](auto zero) {
+        using T = decltype(zero);
+        const auto m = square<T>(feature_matrix, "feature_matrix");
+        const auto points = active_indices(train, "train", m.rows);
+        const auto alpha = input<T>(dual_coefficients, "dual_coefficients");
+        require_shape(dual_coefficients, "dual_coefficients", points.rows, alpha.columns);
+        py::array array = result<T>(py::none(), m.rows, m.rows);
+        const auto view = writable<T>(array, "out");
+        {
+            const py::gil_scoped_release release;
+            agop<T>(choice, m, points, alpha, centred, view, threads);
+        }
+        return array;
+    });
+}
+
+int cholesky_solve_binding(py::array& kernel_matrix, py::array& targets_transposed) {
+    return with_floating_type(kernel_matrix, "kernel_matrix", [&](auto zero) {
+        using T = decltype(zero);
+        const auto k = writable<T>(kernel_matrix, "kernel_matrix");
+        require_shape(kernel_matrix, "kernel_matrix", k.rows, k.rows);
+        const auto y = writable<T>(targets_transposed, "targets_transposed");
+        require_shape(targets_transposed, "targets_transposed", y.rows, k.rows);
+        const py::gil_scoped_release release;
+        return cholesky_solve<T>(k, y);
+    });
+}
+
+py::array matrix_power_binding(const py::array& matrix, double exponent) {
+    return with_floating_type(matrix, "matrix", [&](auto zero) {
+        using T = decltype(zero);
+        const auto g = square<T>(matrix, "matrix");
+        py::array array = result<T>(py::none(), g.rows, g.rows);
+        const auto view = writable<T>(array, "out");
+        int info = 0;
+        {
+            const py::gil_scoped_release release;
+            info = matrix_power<T>(g, exponent, view);
+        }
+        if (info != 0) {
+            py::set_error(py::module_::import("numpy.linalg").attr("LinAlgError"),
+                          "matrix power: the eigenvalues did not converge");
+            throw py::error_already_set();
+        }
+        return array;
+    });
+}
+
+// The pointer behind scipy.linalg.cython_*'s capsule; its name is the C signature.
+template <class Function>
+void bind_routine(const py::object& module, const std::string& name, Function*& target) {
+    const auto capsule = module.attr("__pyx_capi__")[py::str(name)].cast<py::capsule>();
+    const std::string signature = capsule.name() == nullptr ? "" : capsule.name();
+    if (signature.find("int *") == std::string::npos ||
+        signature.find("int64") != std::string::npos ||
+        signature.find("long") != std::string::npos)
+        throw py::import_error("grokrfm needs SciPy's BLAS with 32-bit integers; " + name +
+                               " has signature " + signature);
+    target = reinterpret_cast<Function*>(capsule.get_pointer());
+}
+
+template <class T>
+void bind_routines(const std::string& prefix) {
+    const auto blas_module = py::module_::import("scipy.linalg.cython_blas");
+    const auto lapack_module = py::module_::import("scipy.linalg.cython_lapack");
+    auto& table = blas::routines<T>();
+    bind_routine(blas_module, prefix + "gemm", table.gemm);
+    bind_routine(blas_module, prefix + "syrk", table.syrk);
+    bind_routine(lapack_module, prefix + "potrf", table.potrf);
+    bind_routine(lapack_module, prefix + "potrs", table.potrs);
+    bind_routine(lapack_module, prefix + "syevd", table.syevd);
+}
+
+py::dict build_info() {
+    py::dict info;
+    info["compiler"] = GROKRFM_COMPILER;
+    info["build_type"] = GROKRFM_BUILD_TYPE;
+#if defined(GROKRFM_TARGET_CLONES)
+    info["instruction_sets"] = py::make_tuple("default", "x86-64-v3", "x86-64-v4");
+#if defined(__GNUC__) && defined(__x86_64__)
+    __builtin_cpu_init();
+    const bool v4 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                    __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+                    __builtin_cpu_supports("avx512cd");
+    const bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    info["instruction_set_in_use"] = v4 ? "x86-64-v4" : (v3 ? "x86-64-v3" : "default");
+#endif
+#else
+    info["instruction_sets"] = py::make_tuple("default");
+    info["instruction_set_in_use"] = "default";
+#endif
+    info["hardware_threads"] = std::thread::hardware_concurrency();
+    return info;
+}
+
+}  // namespace
+}  // namespace grokrfm
+
+PYBIND11_MODULE(_cpu, m) {
+    using namespace grokrfm;
+    using py::arg;
+    m.doc() = "Compiled operations of grokrfm for the CPU.";
+    bind_routines<float>("s");
+    bind_routines<double>("d");
+    m.def("kernel_matrix", &kernel_matrix_binding, arg("kernel"),
+          arg("feature_matrix").noconvert(), arg("inputs").noconvert(), arg("other") = py::none(),
+          arg("out") = py::none(), arg("threads") = 1);
+    m.def("decision_function", &decision_function_binding, arg("kernel"),
+          arg("feature_matrix").noconvert(), arg("evaluation").noconvert(),
+          arg("train").noconvert(), arg("dual_coefficients").noconvert(), arg("threads") = 1);
+    m.def("agop", &agop_binding, arg("kernel"), arg("feature_matrix").noconvert(),
+          arg("train").noconvert(), arg("dual_coefficients").noconvert(), arg("centred"),
+          arg("threads") = 1);
+    m.def("cholesky_solve", &cholesky_solve_binding, arg("kernel_matrix").noconvert(),
+          arg("targets_transposed").noconvert());
+    m.def("matrix_power", &matrix_power_binding, arg("matrix").noconvert(), arg("exponent"));
+    m.def("build_info", &build_info);
+}

@@ -1,0 +1,20 @@
+"""Recursive Feature Machines on modular arithmetic."""
+
+from . import features
+from .info import build_info
+from .machines import SolverWarning
+from .rfm import NotFittedError, RFMClassifier, Round
+from .tasks import ModularTask, Split
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ModularTask",
+    "NotFittedError",
+    "RFMClassifier",
+    "Round",
+    "SolverWarning",
+    "Split",
+    "build_info",
+    "features",
+]

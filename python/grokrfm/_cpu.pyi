@@ -1,0 +1,36 @@
+from typing import Any
+
+from numpy import float32, float64, int32
+from numpy.typing import NDArray
+
+from .kernels import Kernel
+
+_Floating = NDArray[float32] | NDArray[float64]
+
+def kernel_matrix(
+    kernel: Kernel,
+    feature_matrix: _Floating,
+    inputs: NDArray[int32],
+    other: NDArray[int32] | None = None,
+    out: _Floating | None = None,
+    threads: int = 1,
+) -> _Floating: ...
+def decision_function(
+    kernel: Kernel,
+    feature_matrix: _Floating,
+    evaluation: NDArray[int32],
+    train: NDArray[int32],
+    dual_coefficients: _Floating,
+    threads: int = 1,
+) -> _Floating: ...
+def agop(
+    kernel: Kernel,
+    feature_matrix: _Floating,
+    train: NDArray[int32],
+    dual_coefficients: _Floating,
+    centred: bool,
+    threads: int = 1,
+) -> _Floating: ...
+def cholesky_solve(kernel_matrix: _Floating, targets_transposed: _Floating) -> int: ...
+def matrix_power(matrix: _Floating, exponent: float) -> _Floating: ...
+def build_info() -> dict[str, Any]: ...

@@ -1,0 +1,135 @@
+"""The operations on arrays: the reference on NumPy and, by the same source, the CuPy fallback.
+
+Inputs are given as active indices, (n, k) int32: row i names the unit vectors whose sum is x_i, −1
+names none. Plain formulas, nothing cached; the compiled operations in `cpp` must agree with these.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+
+from . import kernels
+from .kernels import Kernel
+
+_BLOCK = 256  # evaluation points at a time, so that no n × c × d array appears
+
+
+class ArrayOperations:
+    """The operations on arrays of the module `xp` (numpy or cupy)."""
+
+    def __init__(self, xp: Any = np) -> None:
+        self.xp = xp
+
+    def asarray(self, array: Any, dtype: Any) -> Any:
+        """Copy `array` to the device, C-contiguous, in that dtype."""
+        return self.xp.array(array, dtype=dtype, order="C")
+
+    def to_numpy(self, array: Any) -> np.ndarray[Any, Any]:
+        """Return the array in host memory."""
+        return array.get() if hasattr(array, "get") else np.asarray(array)
+
+    def one_hot(self, inputs: Any, d: int, dtype: Any) -> Any:
+        """Return the inputs as rows, (n, d)."""
+        xp = self.xp
+        rows = xp.zeros((len(inputs), d + 1), dtype=dtype)
+        for slot in range(inputs.shape[1]):
+            rows[xp.arange(len(inputs)), inputs[:, slot]] += 1  # −1 is the extra column d
+        return rows[:, :d]
+
+    def _products(self, M: Any, inputs: Any, other: Any) -> tuple[Any, Any, Any]:
+        """s (n, m), q_x (n, 1) and q_z (1, m)."""
+        X = self.one_hot(inputs, len(M), M.dtype)
+        Z = self.one_hot(other, len(M), M.dtype)
+        q_x, q_z = ((V @ M * V).sum(axis=1) for V in (X, Z))
+        return X @ M @ Z.T, q_x[:, None], q_z[None, :]
+
+    def kernel_matrix(
+        self, kernel: Kernel, M: Any, inputs: Any, other: Any = None, out: Any = None
+    ) -> Any:
+        """K[i, j] = k(x_i, z_j), (n, m); of the inputs with themselves without `other`."""
+        K = kernels.value(kernel, *self._products(M, inputs, inputs if other is None else other),
+                          self.xp)
+        if out is None:
+            return K
+        out[...] = K
+        return out
+
+    def cholesky_solve(self, K: Any, Y: Any) -> Any:
+        """X with K X = Y, (n, c), for symmetric positive definite K; K may be overwritten.
+
+        Raises
+        ------
+        numpy.linalg.LinAlgError
+            If K is not positive definite to working precision.
+        """
+        factor = self.xp.linalg.cholesky(K)
+        if not bool(self.xp.isfinite(factor).all()):  # CuPy reports a failure as NaN
+            raise np.linalg.LinAlgError("kernel matrix: not positive definite")
+        linalg: Any = scipy.linalg
+        if self.xp is not np:
+            import cupyx.scipy.linalg as linalg
+        half = linalg.solve_triangular(factor, Y, lower=True)
+        return linalg.solve_triangular(factor, half, lower=True, trans="T")
+
+    def minimum_norm_solve(self, K: Any, Y: Any) -> Any:
+        """The least-squares solution of K X = Y of minimum norm, for any symmetric K.
+
+        Eigenvalues below n ε max|λ| count as zero. About 9 n³ flops and 2 n² numbers.
+        """
+        xp = self.xp
+        eigenvalues, vectors = xp.linalg.eigh(K)
+        magnitude = xp.abs(eigenvalues)
+        kept = magnitude > len(K) * xp.finfo(K.dtype).eps * magnitude.max()
+        inverse = xp.where(kept, 1 / xp.where(kept, eigenvalues, 1), 0)
+        return vectors @ (inverse[:, None] * (vectors.T @ Y))
+
+    def decision_function(
+        self, kernel: Kernel, M: Any, evaluation: Any, train: Any, dual_coefficients: Any
+    ) -> Any:
+        """f(z_j) = Σ_i α_i k(x_i, z_j), (m, c)."""
+        blocks = [
+            self.kernel_matrix(kernel, M, evaluation[j : j + _BLOCK], train) @ dual_coefficients
+            for j in range(0, len(evaluation), _BLOCK)
+        ]
+        return self.xp.concatenate(blocks)
+
+    def agop(
+        self, kernel: Kernel, M: Any, train: Any, dual_coefficients: Any, centred: bool
+    ) -> Any:
+        """Average gradient outer product over the training points, (d, d).
+
+        The gradient of f_c at x_j is M u_jc with
+        u_jc = Σ_i α_ic ∂h/∂s(i,j) x_i + 2 x_j Σ_i α_ic ∂h/∂q_z(i,j); `centred` subtracts its mean
+        over j for each class.
+        """
+        xp, alpha = self.xp, dual_coefficients
+        n, d, c = len(train), len(M), dual_coefficients.shape[1]
+        rows_of = [xp.nonzero((train == v).any(axis=1))[0] for v in range(d)]
+        outer = xp.zeros((d, d), dtype=M.dtype)
+        total = xp.zeros((d, c), dtype=M.dtype)
+        for j in range(0, n, _BLOCK):
+            block = train[j : j + _BLOCK]
+            s, q_x, q_z = self._products(M, train, block)
+            d_s, d_q = kernels.slopes(kernel, s, q_x, q_z, xp)
+            u = xp.empty((d, len(block), c), dtype=M.dtype)
+            for v in range(d):
+                u[v] = d_s[rows_of[v]].T @ alpha[rows_of[v]]
+            active = self.one_hot(block, d, M.dtype)
+            u += 2 * active.T[:, :, None] * (d_q.T @ alpha)[None, :, :]
+            total += u.sum(axis=1)
+            u = u.reshape(d, -1)
+            outer += u @ u.T
+        if centred:
+            outer -= total @ total.T / n
+        gradient_outer = M @ outer @ M / n
+        return 0.5 * (gradient_outer + gradient_outer.T)
+
+    def matrix_power(self, G: Any, exponent: float) -> Any:
+        """G^s of a symmetric positive semidefinite G, computed in float64; the dtype of G."""
+        xp = self.xp
+        eigenvalues, vectors = xp.linalg.eigh(G.astype(xp.float64))
+        half = vectors * xp.maximum(eigenvalues, 0) ** (exponent / 2)
+        return (half @ half.T).astype(G.dtype)

@@ -1,0 +1,117 @@
+"""Checks of arguments: each names the argument, what was expected and what came."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def check_integer(
+    name: str, value: Any, *, minimum: int | None = None, maximum: int | None = None
+) -> int:
+    """Return the value as an int within the bounds."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name}: expected an integer, got {value!r}")
+    if (minimum is not None and value < minimum) or (maximum is not None and value > maximum):
+        bounds = f">= {minimum}" if maximum is None else f"from {minimum} to {maximum}"
+        raise ValueError(f"{name}: expected an integer {bounds}, got {value}")
+    return int(value)
+
+
+def check_real(name: str, value: Any, *, positive: bool = False) -> float:
+    """Return the value as a finite float, > 0 if `positive`, else ≥ 0."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name}: expected a real number, got {value!r}")
+    if not math.isfinite(value) or value < 0 or (positive and value == 0):
+        raise ValueError(f"{name}: expected a finite number {'>' if positive else '>='} 0, "
+                         f"got {value}")
+    return float(value)
+
+
+def check_fraction(name: str, value: Any, *, zero: bool = False) -> float:
+    """Return the value as a float in (0, 1), or in [0, 1) if `zero`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name}: expected a real number, got {value!r}")
+    if not (0 < value < 1 or (zero and value == 0)):
+        raise ValueError(f"{name}: expected a number in {'[' if zero else '('}0, 1), got {value}")
+    return float(value)
+
+
+def check_one_of(name: str, value: Any, names: Iterable[str]) -> str:
+    """Return the value, one of the names."""
+    names = tuple(names)
+    if not isinstance(value, str) or value not in names:
+        raise ValueError(f"{name}: expected one of {', '.join(names)}; got {value!r}")
+    return value
+
+
+def check_integer_array(name: str, value: Any, *, ndim: int) -> NDArray[np.int64]:
+    """Return the value as an int64 array with that many axes."""
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name}: expected an array, got rows of different lengths") from error
+    if array.size and not np.issubdtype(array.dtype, np.integer):
+        raise TypeError(f"{name}: expected an integer dtype, got {array.dtype}")
+    if array.ndim != ndim:
+        raise ValueError(f"{name}: expected {ndim} axes, got shape {array.shape}")
+    return array.astype(np.int64)
+
+
+def check_pairs(name: str, value: Any, modulus: int) -> NDArray[np.int64]:
+    """Return the value as (n, 2) pairs of residues."""
+    pairs = check_integer_array(name, value, ndim=2)
+    if pairs.shape[1] != 2:
+        raise ValueError(f"{name}: expected shape (n, 2), got {pairs.shape}")
+    _check_range(name, "residues", pairs, modulus)
+    return pairs
+
+
+def check_labels(name: str, value: Any, count: int, n_classes: int) -> NDArray[np.int64]:
+    """Return the value as `count` class labels."""
+    labels = check_integer_array(name, value, ndim=1)
+    if len(labels) != count:
+        raise ValueError(f"{name}: expected {count} labels, one a pair, got {len(labels)}")
+    _check_range(name, "labels", labels, n_classes)
+    return labels
+
+
+def _check_range(name: str, what: str, array: NDArray[np.int64], size: int) -> None:
+    outside = array[(array < 0) | (array >= size)]
+    if outside.size:
+        raise ValueError(f"{name}: expected {what} in [0, {size}), got {outside[0]}")
+
+
+def check_consistent(pairs: NDArray[np.int64], labels: NDArray[np.int64], modulus: int) -> None:
+    """Raise ValueError if a pair is given twice with different labels."""
+    key = pairs[:, 0] * modulus + pairs[:, 1]
+    order = np.lexsort((labels, key))
+    key, labels = key[order], labels[order]
+    clash = np.flatnonzero((key[1:] == key[:-1]) & (labels[1:] != labels[:-1]))
+    if clash.size:
+        i = int(clash[0])
+        pair = (int(key[i]) // modulus, int(key[i]) % modulus)
+        raise ValueError(f"y_train: expected one label a pair, got {labels[i]} and "
+                         f"{labels[i + 1]} for the pair {pair}")
+
+
+def check_feature_matrix(name: str, value: Any, dimension: int) -> NDArray[np.float64]:
+    """Return the value as a finite symmetric (d, d) matrix in float64."""
+    matrix = np.asarray(value)
+    if not np.issubdtype(matrix.dtype, np.floating) and not np.issubdtype(matrix.dtype, np.integer):
+        raise TypeError(f"{name}: expected a real dtype, got {matrix.dtype}")
+    if matrix.shape != (dimension, dimension):
+        raise ValueError(f"{name}: expected shape {(dimension, dimension)}, got {matrix.shape}")
+    matrix = matrix.astype(np.float64)
+    if not np.isfinite(matrix).all():
+        raise ValueError(f"{name}: expected finite entries, got {matrix[~np.isfinite(matrix)][0]}")
+    asymmetry = float(np.abs(matrix - matrix.T).max())
+    if asymmetry > 1e-5 * float(np.abs(matrix).max()):
+        raise ValueError(f"{name}: expected a symmetric matrix, "
+                         f"got entries that differ by {asymmetry:.3g} from their mirror image")
+    return 0.5 * (matrix + matrix.T)

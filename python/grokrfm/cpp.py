@@ -1,0 +1,69 @@
+"""The compiled operations for the CPU, under the names and meanings of `array_operations`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+from . import _cpu
+from .array_operations import ArrayOperations
+from .kernels import Kernel
+
+
+class CppOperations(ArrayOperations):
+    """Operations in C++ on NumPy arrays, float32 or float64, with the GIL released.
+
+    The number of threads is that of the BLAS: OPENBLAS_NUM_THREADS or
+    `threadpoolctl.threadpool_limits` govern both. What is not overridden here is the array source.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(np)
+        self._blas = ThreadpoolController().select(user_api="blas")
+
+    @property
+    def threads(self) -> int:
+        """Threads in use."""
+        return max((pool.num_threads for pool in self._blas.lib_controllers), default=1)
+
+    @contextmanager
+    def _own_threads(self) -> Iterator[int]:
+        """Yield the number of threads, with BLAS kept to one: each of ours calls it."""
+        threads = self.threads
+        with self._blas.limit(limits=1):
+            yield threads
+
+    def kernel_matrix(
+        self, kernel: Kernel, M: Any, inputs: Any, other: Any = None, out: Any = None
+    ) -> Any:
+        return _cpu.kernel_matrix(kernel, M, inputs, other, out, self.threads)
+
+    def cholesky_solve(self, K: Any, Y: Any) -> Any:
+        solution = np.array(Y.T, order="C")
+        info = _cpu.cholesky_solve(K, solution)
+        if info != 0:
+            raise np.linalg.LinAlgError(
+                f"kernel matrix: not positive definite, the leading minor of order {info} fails"
+            )
+        return np.ascontiguousarray(solution.T)
+
+    def decision_function(
+        self, kernel: Kernel, M: Any, evaluation: Any, train: Any, dual_coefficients: Any
+    ) -> Any:
+        with self._own_threads() as threads:
+            return _cpu.decision_function(
+                kernel, M, evaluation, train, dual_coefficients, threads
+            )
+
+    def agop(
+        self, kernel: Kernel, M: Any, train: Any, dual_coefficients: Any, centred: bool
+    ) -> Any:
+        with self._own_threads() as threads:
+            return _cpu.agop(kernel, M, train, dual_coefficients, centred, threads)
+
+    def matrix_power(self, G: Any, exponent: float) -> Any:
+        return _cpu.matrix_power(G, exponent)

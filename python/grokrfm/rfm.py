@@ -1,0 +1,351 @@
+"""The Recursive Feature Machine: kernel regression and AGOP in turn."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import checks, features
+from .array_operations import ArrayOperations
+from .backends import BACKENDS, make_operations
+from .kernels import KERNELS, Kernel, make_kernel
+from .machines import DenseMachine, Scores, require_dense_memory, score
+
+SOLVERS = ("auto", "cholesky")
+CENTERINGS = ("per_class", "none")
+DTYPES = ("float32", "float64")
+
+
+class NotFittedError(ValueError, AttributeError):
+    """The estimator is used before `fit`."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """What a callback sees after each round.
+
+    Attributes
+    ----------
+    iteration : int
+        t: the predictor was solved with M_t.
+    iterations : int
+        T, the number of updates asked for.
+    record : dict of str to float
+        The new row of the history. What a callback adds becomes a column of `history_`.
+    feature_matrix : ndarray, shape (2p, 2p)
+        M_t.
+    dual_coefficients : array, shape (n, c)
+        Of the predictor, on the backend's device.
+    """
+
+    iteration: int
+    iterations: int
+    record: dict[str, float]
+    feature_matrix: NDArray[Any]
+    dual_coefficients: Any
+
+
+Callback = Callable[[Round], object]
+
+
+def pair_indices(X: NDArray[np.int64], modulus: int) -> NDArray[np.int32]:
+    """Active indices (n, 2) of the inputs e_a ⊕ e_b of pairs (a, b)."""
+    return (X + np.array([0, modulus])).astype(np.int32)
+
+
+class RFMClassifier:
+    """Recursive Feature Machine on pairs of residues modulo p.
+
+    From M_0, round t solves kernel ridge regression on one-hot labels with the kernel
+    k(x, z; M_t), then sets M_{t+1} = AGOP(f_t)^s. Pairs (a, b) enter as x = e_a ⊕ e_b in R^{2p}.
+    Method: Radhakrishnan et al. 2024; on modular arithmetic: Mallinar et al. 2025
+    (arXiv 2407.20199).
+
+    Parameters
+    ----------
+    modulus : int
+        p ≥ 2.
+    kernel : str
+        One of `grokrfm.kernels.KERNELS`; formulas in `grokrfm.kernels.make_kernel`.
+    iterations : int
+        T ≥ 0 updates of the feature matrix, hence T + 1 predictors.
+    bandwidth : float
+        L > 0 of the Gaussian and Laplace kernels.
+    ridge : float
+        Added to the diagonal of the kernel matrix; 0 interpolates.
+    agop_power : float
+        Exponent s > 0 on the AGOP.
+    centering : {"per_class", "none"}
+        Whether the AGOP subtracts each class's mean gradient over the training points.
+    backend : {"auto", "cpp", "cuda", "cupy", "numpy"}
+        Where the operations run. Any but "auto" is met or refused.
+    solver : {"auto", "cholesky"}
+        Linear solver.
+    dtype : {"float32", "float64"}
+        Precision of the run.
+    tol : float
+        Relative residual at which an iterative solver stops; the direct solver ignores it.
+    depth : int
+        Hidden layers of the "ntk" kernel.
+    n_classes : int, optional
+        Number of classes c; the modulus unless given.
+
+    Attributes
+    ----------
+    history_ : dict of str to ndarray, each of length iterations + 1
+        Row t belongs to the predictor solved with M_t. Keys: iteration; train_accuracy,
+        test_accuracy; train_mse, test_mse (mean over pairs and classes of (f_c − 1[c = y])²);
+        train_correct_class_mse, test_correct_class_mse (mean over pairs of (f_y − 1)²);
+        feature_trace (tr M_t); circulant_deviation (of the bottom-left block of M_t, the better
+        orientation, NaN for a zero block); feature_alignment (cosine of M_t and the last M);
+        residual (largest relative residual over the classes); solver_fallback (1 where the solve
+        took its fallback); seconds (wall time of the round, the update that led to M_t included).
+        Test quantities are NaN without evaluation pairs.
+    feature_matrix_ : ndarray, shape (2p, 2p)
+        M of the final predictor.
+    feature_matrices_ : ndarray, shape (iterations + 1, 2p, 2p)
+        M_t for every row of the history.
+    dual_coef_ : ndarray, shape (n, c)
+        Dual coefficients of the final predictor.
+    X_train_ : ndarray of int64, shape (n, 2)
+        Training pairs, to which the dual coefficients belong.
+    n_iter_ : int
+        Updates done: fewer than `iterations` after an early stop.
+    classes_ : ndarray of int64, shape (c,)
+    """
+
+    def __init__(
+        self,
+        modulus: int,
+        kernel: str = "quadratic",
+        iterations: int = 30,
+        bandwidth: float = 2.5,
+        ridge: float = 0.0,
+        agop_power: float = 0.5,
+        centering: str = "per_class",
+        backend: str = "auto",
+        solver: str = "auto",
+        dtype: str = "float32",
+        tol: float = 1e-5,
+        depth: int = 1,
+        n_classes: int | None = None,
+    ) -> None:
+        self.modulus = modulus
+        self.kernel = kernel
+        self.iterations = iterations
+        self.bandwidth = bandwidth
+        self.ridge = ridge
+        self.agop_power = agop_power
+        self.centering = centering
+        self.backend = backend
+        self.solver = solver
+        self.dtype = dtype
+        self.tol = tol
+        self.depth = depth
+        self.n_classes = n_classes
+
+    @classmethod
+    def parameter_names(cls) -> tuple[str, ...]:
+        """Names of the constructor's parameters."""
+        return tuple(inspect.signature(cls).parameters)
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the constructor's parameters as given; `deep` is accepted for scikit-learn."""
+        return {name: getattr(self, name) for name in self.parameter_names()}
+
+    def set_params(self, **params: Any) -> RFMClassifier:
+        """Set constructor parameters by name; ValueError for an unknown name."""
+        for name, value in params.items():
+            if name not in self.parameter_names():
+                raise ValueError(f"{name}: not a parameter of RFMClassifier; expected one of "
+                                 f"{', '.join(self.parameter_names())}")
+            setattr(self, name, value)
+        return self
+
+    def __repr__(self) -> str:
+        return f"RFMClassifier({', '.join(f'{k}={v!r}' for k, v in self.get_params().items())})"
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        eval_set: tuple[ArrayLike, ArrayLike] | None = None,
+        callbacks: Iterable[Callback] = (),
+        feature_matrix: ArrayLike | None = None,
+    ) -> RFMClassifier:
+        """Run the iterations.
+
+        Parameters
+        ----------
+        X : array_like of int, shape (n, 2)
+            Training pairs, residues in [0, modulus).
+        y : array_like of int, shape (n,)
+            Labels in [0, n_classes).
+        eval_set : (X_test, y_test), optional
+            Pairs on which every round is evaluated.
+        callbacks : iterable of callable
+            Each is called as callback(Round) after every round; a true return value ends the run
+            after that round. An exception or Ctrl-C in the middle of a run passes through, with
+            all completed rounds kept in the fitted attributes.
+        feature_matrix : array_like, shape (2p, 2p), optional
+            M_0, symmetric; the identity unless given.
+
+        Returns
+        -------
+        RFMClassifier
+            The estimator itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For bad parameters or data, before any work.
+        RuntimeError
+            If the backend cannot be had.
+        MemoryError
+            If the run cannot fit into the available memory, before any work.
+        """
+        kernel, n_classes = self._check_parameters()
+        p = int(self.modulus)
+        X_train = checks.check_pairs("X", X, p)
+        if len(X_train) == 0:
+            raise ValueError("X: expected at least one training pair, got none")
+        y_train = checks.check_labels("y", y, len(X_train), n_classes)
+        checks.check_consistent(X_train, y_train, p)
+        X_test, y_test = self._check_eval_set(eval_set, p, n_classes)
+        start = np.eye(2 * p) if feature_matrix is None else checks.check_feature_matrix(
+            "feature_matrix", feature_matrix, 2 * p)
+        operations = make_operations(self.backend)
+        dtype = np.dtype(self.dtype)
+        require_dense_memory(len(X_train), len(X_test), n_classes, 2 * p, dtype.itemsize,
+                             self.iterations + 1)
+        machine = DenseMachine(
+            operations, kernel, pair_indices(X_train, p), y_train, pair_indices(X_test, p), y_test,
+            n_classes=n_classes, dtype=dtype, ridge=float(self.ridge),
+            centred=self.centering == "per_class",
+        )
+        self.X_train_ = X_train
+        self.classes_ = np.arange(n_classes)
+        self._kernel, self._operations = kernel, operations
+        rows: list[dict[str, float]] = []
+        matrices: list[NDArray[Any]] = []
+        try:
+            self._iterate(machine, operations.asarray(start, dtype), tuple(callbacks),
+                          rows, matrices)
+        finally:
+            self._keep(rows, matrices)
+        return self
+
+    def _check_parameters(self) -> tuple[Kernel, int]:
+        """Check every constructor parameter; the kernel and the number of classes."""
+        p = checks.check_integer("modulus", self.modulus, minimum=2)
+        checks.check_one_of("kernel", self.kernel, KERNELS)
+        checks.check_integer("iterations", self.iterations, minimum=0)
+        bandwidth = checks.check_real("bandwidth", self.bandwidth, positive=True)
+        checks.check_real("ridge", self.ridge)
+        checks.check_real("agop_power", self.agop_power, positive=True)
+        checks.check_one_of("centering", self.centering, CENTERINGS)
+        checks.check_one_of("backend", self.backend, BACKENDS)
+        checks.check_one_of("solver", self.solver, SOLVERS)
+        checks.check_one_of("dtype", self.dtype, DTYPES)
+        checks.check_real("tol", self.tol, positive=True)
+        depth = checks.check_integer("depth", self.depth, minimum=1)
+        n_classes = p if self.n_classes is None else checks.check_integer(
+            "n_classes", self.n_classes, minimum=1)
+        return make_kernel(self.kernel, bandwidth=bandwidth, depth=depth, dimension=2 * p), n_classes
+
+    @staticmethod
+    def _check_eval_set(
+        eval_set: tuple[ArrayLike, ArrayLike] | None, modulus: int, n_classes: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        if eval_set is None:
+            return np.empty((0, 2), np.int64), np.empty(0, np.int64)
+        if not isinstance(eval_set, tuple | list) or len(eval_set) != 2:
+            raise TypeError("eval_set: expected a tuple (X_test, y_test), "
+                            f"got {type(eval_set).__name__}")
+        X_test = checks.check_pairs("eval_set[0]", eval_set[0], modulus)
+        return X_test, checks.check_labels("eval_set[1]", eval_set[1], len(X_test), n_classes)
+
+    def _iterate(
+        self,
+        machine: DenseMachine,
+        M: Any,
+        callbacks: tuple[Callback, ...],
+        rows: list[dict[str, float]],
+        matrices: list[NDArray[Any]],
+    ) -> None:
+        """Run the rounds, appending to `rows` and `matrices` as each one completes."""
+        operations, p = self._operations, self.modulus
+        for t in range(self.iterations + 1):
+            began = time.perf_counter()
+            if t > 0:
+                M = operations.matrix_power(machine.agop(), self.agop_power)
+            train = machine.fit(M)
+            test = machine.evaluate()
+            matrix = operations.to_numpy(M)
+            record = {
+                "iteration": float(t),
+                **_prefixed("train", train),
+                **_prefixed("test", test),
+                "feature_trace": float(np.trace(matrix, dtype=np.float64)),
+                "circulant_deviation": features.circulant_deviation(matrix[p:, :p]),
+                "residual": machine.residual,
+                "solver_fallback": float(machine.fallback),
+                "seconds": time.perf_counter() - began,
+            }
+            rows.append(record)
+            matrices.append(matrix)
+            self._dual_coefficients = machine.dual_coefficients
+            current = Round(t, self.iterations, record, matrix, machine.dual_coefficients)
+            # Every callback is called, whatever the others return.
+            if any([callback(current) for callback in callbacks]):
+                return
+
+    def _keep(self, rows: list[dict[str, float]], matrices: list[NDArray[Any]]) -> None:
+        """Turn completed rounds into the fitted attributes."""
+        if not rows:
+            return
+        for row, matrix in zip(rows, matrices, strict=True):
+            row["feature_alignment"] = features.alignment(matrix, matrices[-1])
+        keys = dict.fromkeys(key for row in rows for key in row)
+        self.history_ = {key: np.array([row.get(key, np.nan) for row in rows]) for key in keys}
+        self.feature_matrices_ = np.stack(matrices)
+        self.feature_matrix_ = matrices[-1]
+        self.dual_coef_ = self._operations.to_numpy(self._dual_coefficients)
+        self.n_iter_ = len(rows) - 1
+
+    def decision_function(self, X: ArrayLike) -> NDArray[Any]:
+        """Outputs f_c(x) of the final predictor, (m, c), for pairs X, (m, 2)."""
+        if not hasattr(self, "feature_matrix_"):
+            raise NotFittedError("RFMClassifier: expected a call of fit before this one")
+        pairs = checks.check_pairs("X", X, self.modulus)
+        operations: ArrayOperations = self._operations
+        if len(pairs) == 0:
+            return np.empty((0, len(self.classes_)), self.dual_coef_.dtype)
+        dtype = self.dual_coef_.dtype
+        outputs = operations.decision_function(
+            self._kernel,
+            operations.asarray(self.feature_matrix_, dtype),
+            operations.asarray(pair_indices(pairs, self.modulus), np.int32),
+            operations.asarray(pair_indices(self.X_train_, self.modulus), np.int32),
+            operations.asarray(self.dual_coef_, dtype),
+        )
+        return operations.to_numpy(outputs)
+
+    def predict(self, X: ArrayLike) -> NDArray[np.int64]:
+        """Labels with the largest output, (m,), for pairs X, (m, 2)."""
+        return self.decision_function(X).argmax(axis=1)
+
+    def score(self, X: ArrayLike, y: ArrayLike) -> float:
+        """Accuracy on pairs X, (m, 2), with labels y, (m,)."""
+        outputs = self.decision_function(X)
+        return score(outputs, checks.check_labels("y", y, *outputs.shape)).accuracy
+
+
+def _prefixed(prefix: str, scores: Scores) -> dict[str, float]:
+    return {f"{prefix}_{name}": value for name, value in asdict(scores).items()}

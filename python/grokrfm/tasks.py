@@ -1,0 +1,195 @@
+"""Tasks on pairs of residues: what is to be learnt, and on which pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .arithmetic import inverses, require_prime
+from .checks import check_fraction, check_integer, check_integer_array, check_one_of
+
+IntArray = NDArray[np.int64]
+
+
+def _divide(x: IntArray, y: IntArray, p: int) -> IntArray:
+    return x * inverses(p)[y] % p
+
+
+# operation -> labels of the pairs (x, y) modulo p; squares are reduced before they are multiplied
+_OPERATIONS: dict[str, Callable[[IntArray, IntArray, int], IntArray]] = {
+    "x+y": lambda x, y, p: (x + y) % p,
+    "x-y": lambda x, y, p: (x - y) % p,
+    "x*y": lambda x, y, p: x * y % p,
+    "x/y": _divide,
+    "x^2+y": lambda x, y, p: (x * x + y) % p,
+    "x^2+y^2": lambda x, y, p: (x * x + y * y) % p,
+    "x^2+xy+y^2": lambda x, y, p: (x * x + x * y + y * y) % p,
+    "x^2+xy+y^2+x": lambda x, y, p: (x * x + x * y + y * y + x) % p,
+    "x^3+xy": lambda x, y, p: (x * x % p * x + x * y) % p,
+    "x^3+xy^2+x": lambda x, y, p: (x * x % p * x + y * y % p * x + x) % p,
+    "x/y if y odd else x-y": lambda x, y, p: np.where(y % 2 == 1, _divide(x, y, p), (x - y) % p),
+}
+OPERATIONS = tuple(_OPERATIONS)
+MULTIPLICATIVE_OPERATIONS = ("x*y", "x/y")
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Training and test pairs of a task.
+
+    Attributes
+    ----------
+    X_train, X_test : ndarray of int64, shape (n, 2) and (m, 2)
+        Pairs (a, b).
+    y_train, y_test : ndarray of int64, shape (n,) and (m,)
+        Class labels. Label noise touches `y_train` alone.
+    noisy : ndarray of bool, shape (n,)
+        Which training labels were replaced by label noise.
+    """
+
+    X_train: IntArray
+    y_train: IntArray
+    X_test: IntArray
+    y_test: IntArray
+    noisy: NDArray[np.bool_]
+
+
+class ModularTask:
+    """An operation on pairs of residues.
+
+    Parameters
+    ----------
+    operation : str or callable
+        One of `grokrfm.tasks.OPERATIONS`, or a function of two Python integers in [0, modulus)
+        that returns an integer, taken modulo `modulus`, or None where it is not defined.
+    modulus : int
+        p ≥ 2. Operations with a division need a prime.
+
+    Attributes
+    ----------
+    operation : str
+        Name of the operation ("table" for `from_table`, a callable's own name).
+    modulus, n_classes : int
+        Residues are 0…modulus−1, labels 0…n_classes−1.
+    table : ndarray of int64, shape (p, p)
+        Label of every pair, −1 where the operation is not defined.
+    pairs : ndarray of int64, shape (N, 2)
+        The pairs on which it is defined, in lexicographic order.
+    labels : ndarray of int64, shape (N,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an unknown operation, a modulus below 2, a composite modulus where a prime is needed.
+    """
+
+    def __init__(self, operation: str | Callable[[int, int], int | None], modulus: int) -> None:
+        modulus = check_integer("modulus", modulus, minimum=2)
+        if callable(operation):
+            name = getattr(operation, "__name__", "callable")
+            table = _tabulate(operation, modulus)
+        else:
+            name = check_one_of("operation", operation, OPERATIONS)
+            if "/" in name:
+                require_prime(modulus, f"operation {name!r}")
+            x, y = np.indices((modulus, modulus), dtype=np.int64)
+            table = _OPERATIONS[name](x, y, modulus)
+            if name == "x/y":
+                table[:, 0] = -1
+        self._set(name, table, modulus)
+
+    @classmethod
+    def from_table(cls, table: ArrayLike) -> ModularTask:
+        """Return the task of any p × p table of class labels, such as a group's Cayley table.
+
+        Parameters
+        ----------
+        table : array_like of int, shape (p, p)
+            Labels ≥ 0, or −1 for pairs to leave out.
+        """
+        array = check_integer_array("table", table, ndim=2)
+        if array.shape[0] != array.shape[1] or len(array) < 2:
+            raise ValueError(f"table: expected shape (p, p) with p >= 2, got {array.shape}")
+        if array.min() < -1 or array.max() < 0:
+            raise ValueError("table: expected labels >= 0, or -1 for pairs to leave out, "
+                             f"got values from {array.min()} to {array.max()}")
+        task = cls.__new__(cls)
+        task._set("table", array.copy(), max(len(array), int(array.max()) + 1))
+        return task
+
+    def _set(self, name: str, table: IntArray, n_classes: int) -> None:
+        self.operation = name
+        self.table = table
+        self.modulus = len(table)
+        self.n_classes = n_classes
+        self.pairs = np.argwhere(table >= 0).astype(np.int64)
+        self.labels = table[table >= 0]
+
+    def __repr__(self) -> str:
+        return f"ModularTask({self.operation!r}, modulus={self.modulus})"
+
+    def split(
+        self,
+        train_fraction: float = 0.5,
+        seed: int = 0,
+        *,
+        train_count: int | None = None,
+        label_noise: float = 0.0,
+    ) -> Split:
+        """Draw training pairs at random; the others are test pairs.
+
+        Parameters
+        ----------
+        train_fraction : float in (0, 1)
+            n = ⌊train_fraction · N⌋ training pairs of the N defined ones.
+        seed : int
+            The same seed gives the same split.
+        train_count : int, optional
+            n itself, 1 ≤ n ≤ N, instead of the fraction; n = N leaves no test pairs.
+        label_noise : float in [0, 1)
+            Fraction of the training labels replaced by another label, uniformly at random.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For values outside these ranges, or a fraction that leaves no training pair.
+        """
+        total = len(self.pairs)
+        if train_count is None:
+            fraction = check_fraction("train_fraction", train_fraction)
+            count = int(fraction * total + 1e-9)  # .29 · 100 is 28.999… in binary
+            if count == 0:
+                raise ValueError(f"train_fraction: expected at least one training pair of {total}, "
+                                 f"got {fraction}")
+        else:
+            count = check_integer("train_count", train_count, minimum=1, maximum=total)
+        noise = check_fraction("label_noise", label_noise, zero=True)
+        rng = np.random.default_rng(check_integer("seed", seed, minimum=0))
+        order = rng.permutation(total)
+        train, test = order[:count], order[count:]
+        y_train = self.labels[train].copy()
+        noisy = np.zeros(count, dtype=bool)
+        noisy[rng.choice(count, size=int(noise * count + 1e-9), replace=False)] = True
+        shift = rng.integers(1, self.n_classes, size=int(noisy.sum()))
+        y_train[noisy] = (y_train[noisy] + shift) % self.n_classes
+        return Split(self.pairs[train], y_train, self.pairs[test], self.labels[test], noisy)
+
+
+def _tabulate(operation: Callable[[int, int], Any], modulus: int) -> IntArray:
+    table = np.full((modulus, modulus), -1, dtype=np.int64)
+    for x in range(modulus):
+        for y in range(modulus):
+            label = operation(x, y)
+            if label is None:
+                continue
+            if not isinstance(label, (int, np.integer)):
+                raise TypeError("operation: expected a function that returns an integer or None, "
+                                f"got {label!r} for ({x}, {y})")
+            table[x, y] = int(label) % modulus
+    if (table < 0).all():
+        raise ValueError("operation: expected at least one pair where it is defined")
+    return table
