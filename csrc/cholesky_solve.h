@@ -9,6 +9,6 @@
 namespace grokrfm {
 
 template <class T>
-int cholesky_solve(Matrix<T> kernel_matrix, Matrix<T> targets_transposed);
+int cholesky_solve(Matrix<T> kernel_matrix, Matrix<T> targets_transposed, int threads);
 
 }  // namespace grokrfm

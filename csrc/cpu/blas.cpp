@@ -41,6 +41,16 @@ void syrk(std::ptrdiff_t n, std::ptrdiff_t k, T alpha, const T* a, std::ptrdiff_
 }
 
 template <class T>
+void solve_right_transposed(std::ptrdiff_t m, std::ptrdiff_t n, const T* lower, std::ptrdiff_t ldl,
+                            T* b, std::ptrdiff_t ldb) {
+    char side = 'R', triangle = 'L', op = 'T', diagonal = 'N';
+    T one = 1;
+    int m_ = narrow(m), n_ = narrow(n), ldl_ = narrow(ldl), ldb_ = narrow(ldb);
+    routines<T>().trsm(&side, &triangle, &op, &diagonal, &m_, &n_, &one, const_cast<T*>(lower),
+                       &ldl_, b, &ldb_);
+}
+
+template <class T>
 int potrf(std::ptrdiff_t n, T* a, std::ptrdiff_t lda) {
     char triangle = 'L';
     int n_ = narrow(n), lda_ = narrow(lda), info = 0;
@@ -83,6 +93,8 @@ int syevd(std::ptrdiff_t n, double* a, std::ptrdiff_t lda, double* w) {
                           std::ptrdiff_t);                                                       \
     template void syrk<T>(std::ptrdiff_t, std::ptrdiff_t, T, const T*, std::ptrdiff_t, T, T*,    \
                           std::ptrdiff_t);                                                       \
+    template void solve_right_transposed<T>(std::ptrdiff_t, std::ptrdiff_t, const T*,            \
+                                            std::ptrdiff_t, T*, std::ptrdiff_t);                 \
     template int potrf<T>(std::ptrdiff_t, T*, std::ptrdiff_t);                                   \
     template int potrs<T>(std::ptrdiff_t, std::ptrdiff_t, const T*, std::ptrdiff_t, T*,          \
                           std::ptrdiff_t);

@@ -10,6 +10,7 @@ template <class T>
 struct Routines {
     void (*gemm)(char*, char*, int*, int*, int*, T*, T*, int*, T*, int*, T*, T*, int*);
     void (*syrk)(char*, char*, int*, int*, T*, T*, int*, T*, T*, int*);
+    void (*trsm)(char*, char*, char*, char*, int*, int*, T*, T*, int*, T*, int*);
     void (*potrf)(char*, int*, T*, int*, int*);
     void (*potrs)(char*, int*, int*, T*, int*, T*, int*, int*);
     void (*syevd)(char*, char*, int*, T*, int*, T*, T*, int*, int*, int*, int*);
@@ -29,6 +30,11 @@ void gemm(char op_a, char op_b, std::ptrdiff_t m, std::ptrdiff_t n, std::ptrdiff
 template <class T>
 void syrk(std::ptrdiff_t n, std::ptrdiff_t k, T alpha, const T* a, std::ptrdiff_t lda, T beta, T* c,
           std::ptrdiff_t ldc);
+
+// B = B L^-T, column-major; B is m x n, L lower triangular.
+template <class T>
+void solve_right_transposed(std::ptrdiff_t m, std::ptrdiff_t n, const T* lower, std::ptrdiff_t ldl,
+                            T* b, std::ptrdiff_t ldb);
 
 // Cholesky factor in the lower triangle (column-major), then solve; LAPACK's info.
 template <class T>

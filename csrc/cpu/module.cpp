@@ -79,7 +79,7 @@ py::array agop_binding(const py::object& kernel, const py::array& feature_matrix
     });
 }
 
-int cholesky_solve_binding(py::array& kernel_matrix, py::array& targets_transposed) {
+int cholesky_solve_binding(py::array& kernel_matrix, py::array& targets_transposed, int threads) {
     return with_floating_type(kernel_matrix, "kernel_matrix", [&](auto zero) {
         using T = decltype(zero);
         const auto k = writable<T>(kernel_matrix, "kernel_matrix");
@@ -87,7 +87,7 @@ int cholesky_solve_binding(py::array& kernel_matrix, py::array& targets_transpos
         const auto y = writable<T>(targets_transposed, "targets_transposed");
         require_shape(targets_transposed, "targets_transposed", y.rows, k.rows);
         const py::gil_scoped_release release;
-        return cholesky_solve<T>(k, y);
+        return cholesky_solve<T>(k, y, threads);
     });
 }
 
@@ -131,6 +131,7 @@ void bind_routines(const std::string& prefix) {
     auto& table = blas::routines<T>();
     bind_routine(blas_module, prefix + "gemm", table.gemm);
     bind_routine(blas_module, prefix + "syrk", table.syrk);
+    bind_routine(blas_module, prefix + "trsm", table.trsm);
     bind_routine(lapack_module, prefix + "potrf", table.potrf);
     bind_routine(lapack_module, prefix + "potrs", table.potrs);
     bind_routine(lapack_module, prefix + "syevd", table.syevd);
@@ -177,7 +178,7 @@ PYBIND11_MODULE(_cpu, m) {
           arg("train").noconvert(), arg("dual_coefficients").noconvert(), arg("centred"),
           arg("threads") = 1);
     m.def("cholesky_solve", &cholesky_solve_binding, arg("kernel_matrix").noconvert(),
-          arg("targets_transposed").noconvert());
+          arg("targets_transposed").noconvert(), arg("threads") = 1);
     m.def("matrix_power", &matrix_power_binding, arg("matrix").noconvert(), arg("exponent"));
     m.def("build_info", &build_info);
 }

@@ -44,7 +44,8 @@ class CppOperations(ArrayOperations):
 
     def cholesky_solve(self, K: Any, Y: Any) -> Any:
         solution = np.array(Y.T, order="C")
-        info = _cpu.cholesky_solve(K, solution)
+        with self._own_threads() as threads:
+            info = _cpu.cholesky_solve(K, solution, threads)
         if info != 0:
             raise np.linalg.LinAlgError(
                 f"kernel matrix: not positive definite, the leading minor of order {info} fails"
@@ -66,4 +67,5 @@ class CppOperations(ArrayOperations):
             return _cpu.agop(kernel, M, train, dual_coefficients, centred, threads)
 
     def matrix_power(self, G: Any, exponent: float) -> Any:
-        return _cpu.matrix_power(G, exponent)
+        with self._own_threads():
+            return _cpu.matrix_power(G, exponent)
