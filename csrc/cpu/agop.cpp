@@ -231,12 +231,12 @@ void agop(const KernelChoice& kernel, Matrix<const T> feature_matrix, ActiveIndi
           Matrix<const T> dual_coefficients, bool centred, Matrix<T> out, int threads) {
     visit_kernel<T>(kernel, [&](auto functor) {
         const std::ptrdiff_t n = train.rows;
-        // The gradients of a block, (d + 1) x block x c, are kept to a few MB: they are written by
+        // The gradients of a block, (d + 1) x block x c, are kept to 1 MB, a core's cache: they are written by
         // the group sums and read by the outer products right after.
         const std::ptrdiff_t row_bytes = (feature_matrix.rows + 1) * dual_coefficients.columns *
                                          static_cast<std::ptrdiff_t>(sizeof(T));
         const std::ptrdiff_t block =
-            std::min(n, std::clamp<std::ptrdiff_t>((4 << 20) / row_bytes, 8, 128));
+            std::min(n, std::clamp<std::ptrdiff_t>((1 << 20) / row_bytes, 8, 128));
         const std::ptrdiff_t blocks = block_count(n, block);
         const AgopSum<T, decltype(functor)> sum(functor, feature_matrix, train, dual_coefficients,
                                                 block);

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from .arithmetic import primitive_root, require_prime
 from .checks import check_integer, check_one_of
+from .tasks import is_multiplicative
 
 
 def circulant_deviation(
@@ -126,3 +127,27 @@ def reorder_by_discrete_logarithm(M: Any, modulus: int) -> NDArray[Any]:
     blocks = np.arange(0, len(matrix), modulus)[:, None]
     index = (blocks + order[None, :]).ravel()
     return matrix[np.ix_(index, index)]
+
+
+def cross_block(M: Any, operation: str = "x+y") -> NDArray[Any]:
+    """Block of a feature matrix that becomes circulant or Hankel as a task is learnt.
+
+    Parameters
+    ----------
+    M : array_like, shape (2p, 2p)
+    operation : str
+        For "x*y" and "x/y" modulo a prime the block is reordered by discrete logarithm and loses
+        index 0.
+
+    Returns
+    -------
+    ndarray, shape (p, p) or (p − 1, p − 1)
+        The bottom-left block, which couples the second operand (rows) to the first.
+    """
+    matrix = np.asarray(M)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) % 2:
+        raise ValueError(f"M: expected shape (2p, 2p), got {matrix.shape}")
+    p = len(matrix) // 2
+    if is_multiplicative(operation, p):
+        return reorder_by_discrete_logarithm(matrix, p)[p + 1 :, 1:p]
+    return matrix[p:, :p]

@@ -210,7 +210,7 @@ class RFMClassifier:
         MemoryError
             If the run cannot fit into the available memory, before any work.
         """
-        kernel, n_classes = self._check_parameters()
+        kernel, n_classes = self.check_parameters()
         p = int(self.modulus)
         X_train = checks.check_pairs("X", X, p)
         if len(X_train) == 0:
@@ -241,8 +241,14 @@ class RFMClassifier:
             self._keep(rows, matrices)
         return self
 
-    def _check_parameters(self) -> tuple[Kernel, int]:
-        """Check every constructor parameter; the kernel and the number of classes."""
+    def check_parameters(self) -> tuple[Kernel, int]:
+        """Return the kernel and the number of classes that the parameters stand for.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For the first bad parameter. `fit` checks too.
+        """
         p = checks.check_integer("modulus", self.modulus, minimum=2)
         checks.check_one_of("kernel", self.kernel, KERNELS)
         checks.check_integer("iterations", self.iterations, minimum=0)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .arithmetic import inverses, require_prime
+from .arithmetic import inverses, is_prime, require_prime
 from .checks import check_fraction, check_integer, check_integer_array, check_one_of
 
 IntArray = NDArray[np.int64]
@@ -34,7 +34,11 @@ _OPERATIONS: dict[str, Callable[[IntArray, IntArray, int], IntArray]] = {
     "x/y if y odd else x-y": lambda x, y, p: np.where(y % 2 == 1, _divide(x, y, p), (x - y) % p),
 }
 OPERATIONS = tuple(_OPERATIONS)
-MULTIPLICATIVE_OPERATIONS = ("x*y", "x/y")
+
+
+def is_multiplicative(operation: str, modulus: int) -> bool:
+    """Whether the operation is that of the multiplicative group of a prime field."""
+    return operation in ("x*y", "x/y") and is_prime(modulus)
 
 
 @dataclass(frozen=True, eq=False)

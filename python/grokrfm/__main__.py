@@ -1,0 +1,7 @@
+"""`python -m grokrfm`."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

@@ -1,0 +1,93 @@
+"""The run folder: config.json, metrics.jsonl, features.npz, run.png."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from .figures import plot_run
+from .rfm import RFMClassifier, Round
+
+
+def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file so that a reader sees the old content or the new one, never a part."""
+    temporary = path.with_name(path.name + ".part")
+    with temporary.open("wb") as file:
+        write(file)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+class RunFolder:
+    """Writes a run as it goes on.
+
+    Parameters
+    ----------
+    path : Path
+        A folder to make; its parents are made too.
+    config : dict
+        Settings of the run, written to config.json at once.
+
+    Raises
+    ------
+    FileExistsError
+        If the folder is there and not empty.
+    """
+
+    def __init__(self, path: Path, config: dict[str, Any]) -> None:
+        if path.is_dir() and any(path.iterdir()):
+            raise FileExistsError(f"{path}: the run folder is there already and not empty")
+        path.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        text = json.dumps(config, indent=2) + "\n"
+        write_atomically(path / "config.json", lambda file: file.write(text.encode()))
+        (path / "metrics.jsonl").touch()
+
+    def append(self, current: Round) -> None:
+        """Append the round's record as a line of JSON (a callback of `RFMClassifier.fit`).
+
+        NaN, a quantity that is not defined, is written as null.
+        """
+        record = {key: value if np.isfinite(value) else None
+                  for key, value in current.record.items()}
+        with (self.path / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def discard(self) -> None:
+        """Remove the folder of a run without a complete round."""
+        shutil.rmtree(self.path)
+
+    def finish(self, model: RFMClassifier, operation: str, title: str) -> str | None:
+        """Write features.npz and run.png; return why there is no picture, or None.
+
+        features.npz holds feature_matrices (t, 2p, 2p), feature_matrix (2p, 2p) and
+        dual_coef (n, c).
+        """
+        write_atomically(self.path / "features.npz", lambda file: np.savez(
+            file, feature_matrices=model.feature_matrices_, feature_matrix=model.feature_matrix_,
+            dual_coef=model.dual_coef_))
+        try:
+            import matplotlib
+        except ImportError:
+            return "no picture: matplotlib is missing (pip install 'grokrfm[plot]')"
+        matplotlib.use("Agg")
+        figure = plot_run(model.history_, model.feature_matrix_, operation, title)
+        write_atomically(self.path / "run.png",
+                         lambda file: figure.savefig(file, format="png", dpi=150))
+        return None
+
+
+def unused_path(base: Path) -> Path:
+    """Return `base`, or base-2, base-3 …, the first that is not there."""
+    path, number = base, 1
+    while path.exists():
+        number += 1
+        path = base.with_name(f"{base.name}-{number}")
+    return path
