@@ -73,7 +73,7 @@ struct Laplace {
     GROKRFM_HOST_DEVICE Slopes<T> slopes(T s, T q_x, T q_z) const {
         const T delta = q_x + q_z - 2 * s;
         // A squared distance below the rounding error of its three terms is no distance.
-        const bool apart = delta > 4 * epsilon<T>() * (q_x + q_z);
+        const bool apart = delta > 4 * epsilon<T>() * (magnitude(q_x) + magnitude(q_z));
         const T distance = square_root(apart ? delta : T(1));
         const T d_s = gamma * exp_nonpositive(-gamma * distance) / distance;
         return {apart ? d_s : T(0), apart ? T(-0.5) * d_s : T(0)};
@@ -105,9 +105,13 @@ struct ReluNtk {
         T value;
         T slope;  // d theta / d rho
     };
+    // Clipped: rounding, or an indefinite M, can take |s| past the product of the norms.
+    GROKRFM_HOST_DEVICE static T cosine(T s, T norm) {
+        const T rho = s / norm;
+        return rho > 1 ? T(1) : (rho < -1 ? T(-1) : rho);
+    }
     GROKRFM_HOST_DEVICE Theta theta(T rho) const {
         constexpr T pi = T(3.14159265358979323846);
-        rho = rho > 1 ? T(1) : (rho < -1 ? T(-1) : rho);
         T value = rho, slope = 1, rho_slope = 1;  // slopes in the rho of the inputs
         for (int layer = 0; layer < depth; ++layer) {
             const T sine_squared = (1 - rho) * (1 + rho);
@@ -125,11 +129,11 @@ struct ReluNtk {
     GROKRFM_HOST_DEVICE T value(T s, T q_x, T q_z) const {
         if (!(q_x > 0 && q_z > 0)) return 0;
         const T norm = square_root(q_x * q_z);
-        return norm * theta(s / norm).value;
+        return norm * theta(cosine(s, norm)).value;
     }
     GROKRFM_HOST_DEVICE Slopes<T> slopes(T s, T q_x, T q_z) const {
         if (!(q_x > 0 && q_z > 0)) return {0, 0};
-        const T norm = square_root(q_x * q_z), rho = s / norm;
+        const T norm = square_root(q_x * q_z), rho = cosine(s, norm);
         const Theta at = theta(rho);
         return {at.slope, T(0.5) * norm / q_z * (at.value - rho * at.slope)};
     }

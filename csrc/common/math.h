@@ -22,6 +22,8 @@ GROKRFM_HOST_DEVICE constexpr T epsilon() {
     return std::numeric_limits<T>::epsilon();
 }
 
+GROKRFM_HOST_DEVICE float magnitude(float x) { return fabsf(x); }
+GROKRFM_HOST_DEVICE double magnitude(double x) { return ::fabs(x); }
 GROKRFM_HOST_DEVICE float square_root(float x) { return sqrtf(x); }
 GROKRFM_HOST_DEVICE double square_root(double x) { return ::sqrt(x); }
 GROKRFM_HOST_DEVICE float arc_cosine(float x) { return acosf(x); }

@@ -96,7 +96,7 @@ def check_consistent(pairs: NDArray[np.int64], labels: NDArray[np.int64], modulu
     if clash.size:
         i = int(clash[0])
         pair = (int(key[i]) // modulus, int(key[i]) % modulus)
-        raise ValueError(f"y_train: expected one label a pair, got {labels[i]} and "
+        raise ValueError(f"y: expected one label a pair, got {labels[i]} and "
                          f"{labels[i + 1]} for the pair {pair}")
 
 

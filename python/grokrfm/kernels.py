@@ -105,7 +105,7 @@ def slopes(kernel: Kernel, s: Any, q_x: Any, q_z: Any, xp: Any = np) -> tuple[An
             return d_s, -0.5 * d_s
         case "laplace":
             delta = q_x + q_z - 2 * s
-            apart = delta > 4 * epsilon * (q_x + q_z)
+            apart = delta > 4 * epsilon * (xp.abs(q_x) + xp.abs(q_z))
             distance = xp.sqrt(xp.where(apart, delta, 1))
             d_s = kernel.scale * xp.exp(-kernel.scale * distance) / distance
             d_s = xp.where(apart, d_s, 0)

@@ -1,0 +1,135 @@
+"""The command line end to end, in processes of its own."""
+
+import inspect
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from grokrfm import RFMClassifier
+from grokrfm.cli import _ESTIMATOR_OPTIONS
+
+COMMAND = [sys.executable, "-m", "grokrfm"]
+
+
+def run(*arguments, cwd):
+    return subprocess.run([*COMMAND, *arguments], cwd=cwd, capture_output=True, text=True,
+                          timeout=120)
+
+
+def test_run_folder(tmp_path):
+    done = run("run", "--modulus", "13", "--iterations", "4", "--output", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\niteration") == 5
+    assert "test accuracy" in done.stdout and "run folder: out" in done.stdout
+    out = tmp_path / "out"
+    assert sorted(path.name for path in out.iterdir()) == [
+        "config.json", "features.npz", "metrics.jsonl", "run.png"]
+    config = json.loads((out / "config.json").read_text())
+    assert config["modulus"] == 13 and config["kernel"] == "quadratic"
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [row["iteration"] for row in rows] == [0, 1, 2, 3, 4]
+    assert rows[0]["circulant_deviation"] is None
+    with np.load(out / "features.npz") as stored:
+        assert stored["feature_matrices"].shape == (5, 26, 26)
+        np.testing.assert_array_equal(stored["feature_matrix"], stored["feature_matrices"][-1])
+    assert (out / "run.png").read_bytes().startswith(b"\x89PNG")
+    again = run("run", "--modulus", "13", "--output", "out", cwd=tmp_path)
+    assert again.returncode == 2 and "not empty" in again.stderr
+
+
+def test_options_reach_the_machine(tmp_path):
+    done = run("run", "--operation", "x*y", "--modulus", "11", "--kernel", "gaussian", "--dtype",
+               "float64", "--train-count", "70", "--seed", "3", "--label-noise", "0.1", "--ridge",
+               "0.5", "--iterations", "2", "--bandwidth", "1.5", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    [folder] = (tmp_path / "runs").iterdir()
+    assert folder.name == "xtimesy_p11_gaussian_seed3"
+    last = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
+    from grokrfm import ModularTask
+
+    split = ModularTask("x*y", 11).split(train_count=70, seed=3, label_noise=0.1)
+    model = RFMClassifier(11, kernel="gaussian", dtype="float64", ridge=0.5, iterations=2,
+                          bandwidth=1.5)
+    model.fit(split.X_train, split.y_train, (split.X_test, split.y_test))
+    assert last["test_mse"] == model.history_["test_mse"][-1]
+
+
+def test_every_estimator_parameter_is_an_option():
+    assert set(_ESTIMATOR_OPTIONS) | {"n_classes"} == set(inspect.signature(RFMClassifier).parameters)
+
+
+def test_early_stop(tmp_path):
+    done = run("run", "--modulus", "11", "--stop-accuracy", "0.0", cwd=tmp_path)
+    assert done.returncode == 0 and done.stdout.count("\niteration") == 1
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["--operation", "x^y"], "operation: expected one of"),
+    (["--operation", "x/y", "--modulus", "15"], "needs a prime modulus, got 15"),
+    (["--train-fraction", "1.5"], "train_fraction: expected a number in (0, 1), got 1.5"),
+    (["--kernel", "cubic"], "kernel: expected one of quadratic"),
+    (["--solver", "qr"], "solver: expected one of"),
+    (["--backend", "cuda"], "backend: 'cuda'"),
+    (["--ridge", "-1"], "ridge: expected a finite number >= 0, got -1.0"),
+    (["--modulus", "many"], "invalid int value"),
+    (["--output", "/proc/nothing/here"], "/proc/nothing"),
+])
+def test_bad_input(arguments, message, tmp_path):
+    done = run("run", *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr and "Traceback" not in done.stderr
+    assert not any(path.is_dir() for path in tmp_path.glob("runs/*"))
+
+
+def test_interrupt_keeps_completed_rounds(tmp_path):
+    process = subprocess.Popen([*COMMAND, "run", "--modulus", "31", "--iterations", "100000",
+                                "--output", "out"], cwd=tmp_path, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    metrics = tmp_path / "out" / "metrics.jsonl"
+    deadline = time.monotonic() + 60
+    while not (metrics.exists() and metrics.read_text().count("\n") > 3):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in stderr
+    assert "interrupted; completed rounds are kept" in stdout
+    rounds = metrics.read_text().count("\n")
+    with np.load(tmp_path / "out" / "features.npz") as stored:
+        assert abs(len(stored["feature_matrices"]) - rounds) <= 1
+    assert (tmp_path / "out" / "run.png").exists()
+
+
+def test_terminal_gets_one_live_line(tmp_path):
+    master, slave = pty.openpty()
+    process = subprocess.Popen([*COMMAND, "run", "--modulus", "7", "--iterations", "3"],
+                               cwd=tmp_path, stdout=slave, stderr=slave)
+    os.close(slave)
+    text = b""
+    while True:
+        try:
+            chunk = os.read(master, 4096)
+        except OSError:
+            break
+        if not chunk:
+            break
+        text += chunk
+    assert process.wait(timeout=60) == 0
+    assert text.count(b"\r\x1b[K") == 4
+    assert text.count(b"\niteration") == 0
+
+
+def test_help_and_info(tmp_path):
+    done = run("run", "--help", cwd=tmp_path)
+    assert done.returncode == 0
+    for name in _ESTIMATOR_OPTIONS:
+        assert "--" + name.replace("_", "-") in done.stdout
+    info = json.loads(run("info", cwd=tmp_path).stdout)
+    assert info["compiled"] is True and info["compiler"] and info["blas"]

@@ -1,0 +1,165 @@
+"""C++ against the array reference: every operation, kernel, dtype, centring and number of slots."""
+
+import numpy as np
+import pytest
+from cases import CASES, assert_close, make_problem
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from grokrfm.array_operations import ArrayOperations
+from grokrfm.cpp import CppOperations
+
+REFERENCE, CPP = ArrayOperations(), CppOperations()
+DTYPES = ("float32", "float64")
+
+# What can go wrong at the edges; each row is arguments of make_problem.
+EDGES = {
+    "ordinary": {},
+    "one slot": {"slots": 1},
+    "absent indices": {"slots": 3},
+    "p = 2": {"p": 2, "n": 4},
+    "one training point": {"n": 1, "m": 1},
+    "one class": {"c": 1},
+    "repeated points": {"p": 2, "n": 12},
+    "singular M": {"kind": "singular"},
+    "indefinite M": {"kind": "indefinite"},
+    "several blocks": {"p": 7, "n": 301, "m": 203, "c": 13},
+}
+
+
+def in_float64(problem):
+    """The same numbers in float64, from which the reference is computed."""
+    return problem.M.astype(np.float64), problem.dual_coefficients.astype(np.float64)
+
+
+@pytest.mark.parametrize("edge", EDGES)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_operations(case, dtype, edge):
+    problem = make_problem(5, dtype, **EDGES[edge])
+    M, alpha = in_float64(problem)
+    kernel, bound = case.kernel(len(M)), case.bound(dtype)
+    train, evaluation = problem.train, problem.evaluation
+
+    for other in (None, evaluation):
+        actual = CPP.kernel_matrix(kernel, problem.M, train, other)
+        expected = REFERENCE.kernel_matrix(kernel, M, train, other)
+        assert_close(actual, expected.astype(dtype), bound)
+        if other is None:
+            np.testing.assert_array_equal(actual, actual.T)
+
+    expected = REFERENCE.decision_function(kernel, M, evaluation, train, alpha)
+    actual = CPP.decision_function(kernel, problem.M, evaluation, train, problem.dual_coefficients)
+    assert_close(actual, expected.astype(dtype), bound)
+
+    if case.name in ("laplace", "gaussian", "gaussian_paper") and kernel_has_kink(M, train):
+        return  # the slope jumps where the squared distance changes sign
+    # Centring can cancel all but rounding errors: errors are measured against the uncentred size.
+    scale = np.abs(REFERENCE.agop(kernel, M, train, alpha, False)).max()
+    for centred in (False, True):
+        expected = REFERENCE.agop(kernel, M, train, alpha, centred)
+        actual = CPP.agop(kernel, problem.M, train, problem.dual_coefficients, centred)
+        assert_close(actual, expected.astype(dtype), 10 * bound, scale)
+        np.testing.assert_array_equal(actual, actual.T)
+
+
+def kernel_has_kink(M, train):
+    X = REFERENCE.one_hot(train, len(M), np.float64)
+    q = np.diag(X @ M @ X.T)
+    delta = q[:, None] + q[None, :] - 2 * X @ M @ X.T
+    same = (train[:, None, :] == train[None, :, :]).all(axis=2)
+    return bool((np.abs(delta[~same]) < 1e-3).any())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [1, 2, 127, 128, 129, 300])
+def test_cholesky_solve(n, dtype):
+    rng = np.random.default_rng(6)
+    factor = rng.normal(size=(n, n)) / np.sqrt(n)
+    K = factor @ factor.T + np.eye(n)
+    Y = rng.normal(size=(n, 5))
+    expected = np.linalg.solve(K, Y).astype(dtype)
+    for operations in (CPP, REFERENCE):
+        assert_close(operations.cholesky_solve(K.astype(dtype), Y.astype(dtype)), expected,
+                     1e-12 if dtype == "float64" else 1e-4)
+
+
+@pytest.mark.parametrize("bad", [0, 5, 130, 299])
+def test_cholesky_names_the_pivot(bad):
+    K = np.eye(300)
+    K[bad, bad] = -1
+    with pytest.raises(np.linalg.LinAlgError, match=f"order {bad + 1} fails"):
+        CPP.cholesky_solve(K.copy(), np.ones((300, 2)))
+    with pytest.raises(np.linalg.LinAlgError):
+        REFERENCE.cholesky_solve(K, np.ones((300, 2)))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("exponent", [0.5, 1.0, 0.25])
+@pytest.mark.parametrize("rank", [12, 5])
+def test_matrix_power(rank, exponent, dtype):
+    factor = np.random.default_rng(7).normal(size=(12, rank))
+    G = (factor @ factor.T).astype(dtype)
+    G = (G + G.T) / 2
+    assert_close(CPP.matrix_power(G, exponent), REFERENCE.matrix_power(G, exponent),
+                 1e-4 if exponent < 0.5 or dtype == "float32" else 1e-7)
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1), p=st.integers(2, 9), slots=st.integers(1, 3),
+    n=st.integers(1, 80), c=st.integers(1, 9), case=st.sampled_from(CASES[:3]),
+    threads=st.integers(1, 3),
+)
+@settings(max_examples=40, deadline=None)
+def test_agop_of_any_shape(seed, p, slots, n, c, case, threads):
+    from grokrfm import _cpu
+
+    problem = make_problem(seed, p=p, slots=slots, n=n, c=c)
+    kernel = case.kernel(len(problem.M))
+    expected = REFERENCE.agop(kernel, problem.M, problem.train, problem.dual_coefficients, True)
+    actual = _cpu.agop(kernel, problem.M, problem.train, problem.dual_coefficients, True, threads)
+    uncentred = REFERENCE.agop(kernel, problem.M, problem.train, problem.dual_coefficients, False)
+    assert_close(actual, expected, 1e-11, np.abs(uncentred).max())
+
+
+def test_result_does_not_depend_on_when_it_is_computed():
+    problem = make_problem(8, "float32", p=11, n=400, c=11)
+    kernel = CASES[0].kernel(22)
+    first, second = (
+        CPP.agop(kernel, problem.M, problem.train, problem.dual_coefficients, True)
+        for _ in range(2)
+    )
+    np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("x", [0.0, -1e-300, -1e-9, -0.5, -1.0, -87.5, -700.0, -745.0, -1e9])
+def test_exponential_reaches_two_ulp(x):
+    # With M = diag(-x, 0) the Gaussian kernel of the points e_0 and e_1 is exp(x / (2 L^2)).
+    kernel = CASES[2].kernel(2)
+    inputs = np.array([[0], [1]], dtype=np.int32)
+    M = np.diag([-x * 2 * 2.5**2, 0.0])
+    expected = np.exp(-kernel.scale * M[0, 0])
+    actual = CPP.kernel_matrix(kernel, M, inputs)[0, 1]
+    assert abs(actual - expected) <= 3 * np.spacing(expected)
+
+
+def bad_calls():
+    good = make_problem(9)
+    M, train, alpha = good.M, good.train, good.dual_coefficients
+    yield "dtype", TypeError, "feature_matrix.*float32 or float64", (M.astype(int), train, alpha)
+    yield "mixed dtypes", TypeError, "dual_coefficients.*float64", (
+        M, train, alpha.astype("float32"))
+    yield "index dtype", TypeError, "train.*int32", (M, train.astype("int64"), alpha)
+    yield "not square", ValueError, "feature_matrix.*shape", (M[:, :7].copy(), train, alpha)
+    yield "not contiguous", ValueError, "train.*contiguous", (M, train[::2], alpha)
+    yield "index too large", ValueError, "train.*-1 to 9", (M, train + np.int32(5), alpha)
+    yield "wrong length", ValueError, r"dual_coefficients.*\(17, 4\).*\(16, 4\)", (
+        M, train, alpha[:-1])
+    yield "no points", ValueError, "train.*at least one", (M, train[:0], alpha[:0])
+
+
+@pytest.mark.parametrize("error, message, arguments",
+                         [pytest.param(*row[1:], id=row[0]) for row in bad_calls()])
+def test_bindings_refuse(error, message, arguments):
+    with pytest.raises(error, match=message):
+        CPP.agop(CASES[0].kernel(10), *arguments, True)

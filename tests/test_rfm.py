@@ -1,0 +1,263 @@
+import logging
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+
+from grokrfm import ModularTask, NotFittedError, RFMClassifier, SolverWarning, memory
+from grokrfm.kernels import KERNELS
+from grokrfm.machines import score
+
+KEYS = {
+    "iteration", "train_accuracy", "test_accuracy", "train_mse", "test_mse",
+    "train_correct_class_mse", "test_correct_class_mse", "feature_trace", "circulant_deviation",
+    "feature_alignment", "residual", "solver_fallback", "seconds",
+}
+
+
+def fit(p=7, operation="x+y", train_fraction=0.5, seed=0, callbacks=(), feature_matrix=None,
+        **parameters):
+    split = ModularTask(operation, p).split(train_fraction, seed)
+    parameters = {"iterations": 3, "dtype": "float64", **parameters}
+    return RFMClassifier(p, **parameters).fit(
+        split.X_train, split.y_train, (split.X_test, split.y_test), callbacks, feature_matrix
+    )
+
+
+def test_history_rows_belong_to_the_predictor_of_their_matrix():
+    model = fit(p=11, iterations=4)
+    history = model.history_
+    assert set(history) >= KEYS
+    assert all(values.shape == (5,) for values in history.values())
+    np.testing.assert_array_equal(history["iteration"], np.arange(5))
+    np.testing.assert_array_equal(model.feature_matrices_[0], np.eye(22))
+    np.testing.assert_array_equal(model.feature_matrices_[-1], model.feature_matrix_)
+    np.testing.assert_allclose(
+        history["feature_trace"], np.trace(model.feature_matrices_, axis1=1, axis2=2)
+    )
+    assert np.isnan(history["circulant_deviation"][0])
+    assert history["feature_alignment"][-1] == pytest.approx(1)
+    split = ModularTask("x+y", 11).split(0.5, 0)
+    assert model.score(split.X_test, split.y_test) == history["test_accuracy"][-1]
+    shorter = fit(p=11, iterations=2)
+    for key in KEYS - {"seconds", "feature_alignment"}:
+        np.testing.assert_array_equal(shorter.history_[key], history[key][:3])
+
+
+def test_scores_are_their_definitions():
+    rng = np.random.default_rng(0)
+    outputs, labels = rng.normal(size=(9, 4)), rng.integers(0, 4, 9)
+    scores = score(outputs, labels)
+    target = np.eye(4)[labels]
+    assert scores.accuracy == np.mean(outputs.argmax(1) == labels)
+    assert scores.mse == pytest.approx(np.mean((outputs - target) ** 2))
+    own = outputs[np.arange(9), labels]
+    assert scores.correct_class_mse == pytest.approx(np.mean((own - 1) ** 2))
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("centering", ["per_class", "none"])
+def test_backends_agree_along_a_run(kernel, centering):
+    models = [fit(kernel=kernel, centering=centering, backend=backend, iterations=2, ridge=1e-3)
+              for backend in ("numpy", "cpp")]
+    for key in ("train_mse", "test_mse", "feature_trace"):
+        np.testing.assert_allclose(*(model.history_[key] for model in models), rtol=1e-5,
+                                   atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_same_seed_same_history(dtype):
+    first, second = (fit(p=13, dtype=dtype, kernel="gaussian") for _ in range(2))
+    for key in KEYS - {"seconds"}:
+        np.testing.assert_array_equal(first.history_[key], second.history_[key])
+    np.testing.assert_array_equal(first.feature_matrix_, second.feature_matrix_)
+    assert first.feature_matrix_.dtype == dtype
+
+
+def test_ridge_is_added_to_the_diagonal():
+    split = ModularTask("x+y", 7).split()
+    model = fit(ridge=0.7, iterations=0)
+    X = np.eye(14)[split.X_train + [0, 7]].sum(axis=1)
+    expected = np.linalg.solve(3 * (X @ X.T) ** 2 + 0.7 * np.eye(len(X)), np.eye(7)[split.y_train])
+    np.testing.assert_allclose(model.dual_coef_, expected, atol=1e-12)
+    assert model.history_["residual"][0] < 1e-12
+
+
+def test_agop_power_and_initial_matrix():
+    M = np.diag(np.linspace(1, 2, 14))
+    first = fit(agop_power=1.0, iterations=1, feature_matrix=M)
+    np.testing.assert_array_equal(first.feature_matrices_[0], M)
+    half = fit(agop_power=0.5, iterations=1, feature_matrix=M)
+    np.testing.assert_allclose(half.feature_matrix_ @ half.feature_matrix_, first.feature_matrix_,
+                               atol=1e-8 * first.feature_matrix_.max())
+
+
+def test_callbacks_see_every_round_add_columns_and_stop():
+    seen = []
+
+    def watch(current):
+        seen.append(current.iteration)
+        current.record["norm"] = float(np.linalg.norm(current.feature_matrix))
+
+    model = fit(iterations=5, callbacks=[lambda current: current.iteration == 2, watch])
+    assert seen == [0, 1, 2]
+    assert model.n_iter_ == 2
+    np.testing.assert_allclose(
+        model.history_["norm"], np.linalg.norm(model.feature_matrices_, axis=(1, 2))
+    )
+
+
+def test_an_interrupt_keeps_completed_rounds():
+    def interrupt(current):
+        if current.iteration == 1:
+            raise KeyboardInterrupt
+
+    split = ModularTask("x+y", 7).split()
+    model = RFMClassifier(7, iterations=5)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(split.X_train, split.y_train, callbacks=[interrupt])
+    assert len(model.history_["iteration"]) == 2
+    assert model.predict(split.X_train).tolist() == split.y_train.tolist()
+
+
+def test_without_evaluation_pairs():
+    split = ModularTask("x+y", 5).split()
+    model = RFMClassifier(5, iterations=1).fit(split.X_train, split.y_train)
+    assert np.isnan(model.history_["test_accuracy"]).all()
+    np.testing.assert_array_equal(model.history_["train_accuracy"], [1, 1])
+    assert model.decision_function(np.empty((0, 2), int)).shape == (0, 5)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_smallest_cases_run(kernel):
+    one = RFMClassifier(2, kernel=kernel, iterations=2, ridge=1e-6, dtype="float64")
+    one.fit([[1, 0]], [1], eval_set=([[1, 0]], [1]))
+    assert np.isfinite(one.history_["test_mse"]).all()
+    pairs = ModularTask("x+y", 3).pairs
+    everything = RFMClassifier(3, kernel=kernel, iterations=1, ridge=1e-6, dtype="float64")
+    everything.fit(pairs, pairs.sum(axis=1) % 3)
+    assert everything.history_["train_accuracy"][0] == 1
+
+
+def test_class_without_training_pairs():
+    split = ModularTask("x+y", 7).split(0.6)
+    kept = split.y_train != 3
+    model = RFMClassifier(7, iterations=3, dtype="float64").fit(
+        split.X_train[kept], split.y_train[kept], (split.X_test, split.y_test))
+    np.testing.assert_array_equal(model.decision_function(split.X_test)[:, 3], 0)
+
+
+def test_singular_kernel_matrix_takes_the_recorded_fallback():
+    X, y = [[0, 0], [0, 0], [1, 2]], [0, 0, 0]
+    with pytest.warns(SolverWarning, match="minimum-norm solution"):
+        model = RFMClassifier(3, iterations=1, dtype="float64").fit(X, y)
+    assert model.history_["solver_fallback"][0] == 1
+    assert model.history_["residual"].max() < 1e-10
+    assert model.dual_coef_[0, 0] == pytest.approx(model.dual_coef_[1, 0])
+
+
+def test_indefinite_matrix_gives_a_solution_or_says_so():
+    rng = np.random.default_rng(0)
+    M = rng.normal(size=(14, 14))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SolverWarning)
+        model = fit(feature_matrix=M + M.T, iterations=0)
+    assert model.history_["solver_fallback"][0] == 1
+    assert model.history_["residual"][0] < 1e-8
+
+
+def test_scikit_learn_conventions():
+    model = RFMClassifier(7, kernel="laplace", iterations=2)
+    copy = clone(model)
+    assert copy.get_params() == model.get_params()
+    assert copy.set_params(bandwidth=1.0) is copy and copy.bandwidth == 1.0
+    assert repr(copy).startswith("RFMClassifier(modulus=7, kernel='laplace'")
+    with pytest.raises(ValueError, match="widths: not a parameter"):
+        copy.set_params(widths=1)
+
+
+def test_backend_choice_is_logged(caplog):
+    with caplog.at_level(logging.INFO, logger="grokrfm"):
+        fit()
+    assert "auto chose cpp" in caplog.text
+
+
+@pytest.mark.parametrize("backend", ["cuda", "cupy"])
+def test_backends_that_cannot_be_had_are_refused(backend, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "cupy", None)  # as if it were not installed
+    with pytest.raises(RuntimeError, match=f"backend: '{backend}'"):
+        fit(backend=backend)
+
+
+def test_memory_is_checked_before_any_work(monkeypatch):
+    monkeypatch.setattr(memory, "available_bytes", lambda: 10**6)
+    with pytest.raises(MemoryError, match=r"24 training pairs needs .* GB, 0.00 GB are available"):
+        fit()
+
+
+def test_memory_of_this_machine_is_known():
+    assert memory.available_bytes() > 10**6
+
+
+def bad_fits():
+    X, y = [[0, 1], [1, 1]], [1, 2]
+    asymmetric = np.triu(np.ones((10, 10)))
+    infinite = np.diag([np.inf] + [1.0] * 9)
+    for parameters, error, message in [
+        ({"modulus": 5.0}, TypeError, "modulus: expected an integer, got 5.0"),
+        ({"modulus": 1}, ValueError, "modulus: expected an integer >= 2, got 1"),
+        ({"kernel": "cubic"}, ValueError, "kernel: expected one of quadratic, .*; got 'cubic'"),
+        ({"backend": "metal"}, ValueError, "backend: expected one of auto, .*; got 'metal'"),
+        ({"solver": "lu"}, ValueError, "solver: expected one of auto, .*; got 'lu'"),
+        ({"dtype": "float16"}, ValueError, "dtype: expected one of float32, float64; got 'float16'"),
+        ({"centering": "all"}, ValueError, "centering: expected one of per_class, none"),
+        ({"iterations": -1}, ValueError, "iterations: expected an integer >= 0, got -1"),
+        ({"bandwidth": -2.0}, ValueError, "bandwidth: expected a finite number > 0, got -2.0"),
+        ({"ridge": -1e-3}, ValueError, "ridge: expected a finite number >= 0, got -0.001"),
+        ({"ridge": float("inf")}, ValueError, "ridge: expected a finite number >= 0, got inf"),
+        ({"agop_power": 0}, ValueError, "agop_power: expected a finite number > 0, got 0"),
+        ({"tol": "small"}, TypeError, "tol: expected a real number, got 'small'"),
+        ({"depth": 0}, ValueError, "depth: expected an integer >= 1, got 0"),
+        ({"n_classes": 0}, ValueError, "n_classes: expected an integer >= 1, got 0"),
+    ]:
+        yield pytest.param(parameters, (X, y), {}, error, message, id=message)
+    for data, error, message in [
+        (([[0.0, 1.0]], [1]), TypeError, "X: expected an integer dtype, got float64"),
+        (([0, 1], [1, 1]), ValueError, r"X: expected 2 axes, got shape \(2,\)"),
+        (([[0, 1, 2]], [1]), ValueError, r"X: expected shape \(n, 2\), got \(1, 3\)"),
+        (([[0, 5]], [1]), ValueError, r"X: expected residues in \[0, 5\), got 5"),
+        (([[0, -1]], [1]), ValueError, r"X: expected residues in \[0, 5\), got -1"),
+        ((X, [1, 7]), ValueError, r"y: expected labels in \[0, 5\), got 7"),
+        ((X, [1]), ValueError, "y: expected 2 labels, one a pair, got 1"),
+        ((np.empty((0, 2), int), []), ValueError, "X: expected at least one training pair"),
+        (([[0, 1], [2, 2], [0, 1]], [1, 4, 2]), ValueError,
+         r"y: expected one label a pair, got 1 and 2 for the pair \(0, 1\)"),
+    ]:
+        yield pytest.param({}, data, {}, error, message, id=message)
+    for options, error, message in [
+        ({"feature_matrix": np.eye(4)}, ValueError,
+         r"feature_matrix: expected shape \(10, 10\), got \(4, 4\)"),
+        ({"feature_matrix": asymmetric}, ValueError, "feature_matrix: expected a symmetric matrix"),
+        ({"feature_matrix": infinite}, ValueError, "feature_matrix: expected finite entries"),
+        ({"feature_matrix": np.eye(10) * 1j}, TypeError,
+         "feature_matrix: expected a real dtype, got complex128"),
+        ({"eval_set": np.ones(3)}, TypeError, r"eval_set: expected a tuple \(X_test, y_test\)"),
+        ({"eval_set": ([[0, 9]], [0])}, ValueError, r"eval_set\[0\]: expected residues"),
+    ]:
+        yield pytest.param({}, (X, y), options, error, message, id=message)
+
+
+@pytest.mark.parametrize("parameters, data, options, error, message", list(bad_fits()))
+def test_bad_input(parameters, data, options, error, message, monkeypatch):
+    monkeypatch.setattr("grokrfm.rfm.make_operations", lambda name: pytest.fail("work began"))
+    model = RFMClassifier(**{"modulus": 5, **parameters})
+    with pytest.raises(error, match=message) as caught:
+        model.fit(*data, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_use_before_fit():
+    for call in (RFMClassifier(5).predict, RFMClassifier(5).decision_function):
+        with pytest.raises(NotFittedError, match="expected a call of fit"):
+            call([[0, 1]])

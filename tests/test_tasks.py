@@ -1,0 +1,145 @@
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from grokrfm import ModularTask
+from grokrfm.arithmetic import is_prime
+from grokrfm.tasks import OPERATIONS
+
+# The operations once more, on Python integers: exact, whatever their size.
+EXACT = {
+    "x+y": lambda x, y, p: x + y,
+    "x-y": lambda x, y, p: x - y,
+    "x*y": lambda x, y, p: x * y,
+    "x/y": lambda x, y, p: x * pow(y, -1, p),
+    "x^2+y": lambda x, y, p: x**2 + y,
+    "x^2+y^2": lambda x, y, p: x**2 + y**2,
+    "x^2+xy+y^2": lambda x, y, p: x**2 + x * y + y**2,
+    "x^2+xy+y^2+x": lambda x, y, p: x**2 + x * y + y**2 + x,
+    "x^3+xy": lambda x, y, p: x**3 + x * y,
+    "x^3+xy^2+x": lambda x, y, p: x**3 + x * y**2 + x,
+    "x/y if y odd else x-y": lambda x, y, p: x * pow(y, -1, p) if y % 2 else x - y,
+}
+
+
+def test_every_operation_is_checked():
+    assert tuple(EXACT) == OPERATIONS
+
+
+@pytest.mark.parametrize("p", [2, 3, 7, 13, 61])
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_labels(operation, p):
+    task = ModularTask(operation, modulus=p)
+    defined = [(x, y) for x, y in itertools.product(range(p), repeat=2)
+               if operation != "x/y" or y != 0]
+    assert [tuple(pair) for pair in task.pairs] == defined
+    expected = [EXACT[operation](x, y, p) % p for x, y in defined]
+    np.testing.assert_array_equal(task.labels, expected)
+    assert task.labels.dtype == task.pairs.dtype == np.int64
+    assert (task.n_classes, task.modulus) == (p, p)
+
+
+def test_composite_modulus_where_the_operation_is_defined():
+    for operation in OPERATIONS:
+        if "/" not in operation:
+            assert len(ModularTask(operation, modulus=6).pairs) == 36
+        else:
+            with pytest.raises(ValueError, match="prime modulus, got 6"):
+                ModularTask(operation, modulus=6)
+
+
+def test_callable():
+    def skewed(x, y):
+        return x + 2 * y if y else None
+
+    task = ModularTask(skewed, modulus=5)
+    assert task.operation == "skewed"
+    assert len(task.pairs) == 20
+    np.testing.assert_array_equal(task.labels, task.pairs @ [1, 2] % 5)
+
+
+def test_cayley_table_of_the_symmetric_group():
+    elements = list(itertools.permutations(range(5)))
+    number = {element: i for i, element in enumerate(elements)}
+    table = [[number[tuple(g[h[k]] for k in range(5))] for h in elements] for g in elements]
+    task = ModularTask.from_table(table)
+    assert (task.modulus, task.n_classes, len(task.pairs)) == (120, 120, 14400)
+    assert all(len(set(row)) == 120 for row in task.table)
+
+
+def test_table_may_leave_pairs_out_and_have_more_labels_than_rows():
+    task = ModularTask.from_table([[0, 5], [-1, 2]])
+    assert (task.modulus, task.n_classes) == (2, 6)
+    np.testing.assert_array_equal(task.pairs, [[0, 0], [0, 1], [1, 1]])
+
+
+@given(p=st.integers(3, 20), fraction=st.floats(0.05, 0.95), seed=st.integers(0, 2**32))
+def test_split_is_a_seeded_partition(p, fraction, seed):
+    task = ModularTask("x+y", modulus=p)
+    if int(fraction * p * p + 1e-9) == 0:
+        return
+    split, again = (task.split(fraction, seed) for _ in range(2))
+    np.testing.assert_array_equal(split.X_train, again.X_train)
+    pairs = np.concatenate([split.X_train, split.X_test])
+    assert len(split.X_train) == int(fraction * p * p + 1e-9)
+    np.testing.assert_array_equal(pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))], task.pairs)
+    np.testing.assert_array_equal(split.y_train, split.X_train.sum(axis=1) % p)
+    np.testing.assert_array_equal(split.y_test, split.X_test.sum(axis=1) % p)
+    assert not split.noisy.any()
+
+
+def test_split_by_count():
+    task = ModularTask("x+y", modulus=7)
+    assert len(task.split(train_count=1).X_train) == 1
+    everything = task.split(train_count=49)
+    assert (len(everything.X_train), len(everything.X_test)) == (49, 0)
+    assert (task.split(seed=1).X_train != task.split(seed=2).X_train).any()
+
+
+def test_label_noise_replaces_that_share_of_training_labels():
+    split = ModularTask("x+y", modulus=20).split(0.5, seed=3, label_noise=0.25)
+    clean = split.X_train.sum(axis=1) % 20
+    np.testing.assert_array_equal(split.y_train != clean, split.noisy)
+    assert split.noisy.sum() == 50
+    np.testing.assert_array_equal(split.y_test, split.X_test.sum(axis=1) % 20)
+
+
+def bad_calls():
+    task = ModularTask("x+y", modulus=5)
+    yield ValueError, "operation: expected one of x[+]y, .*; got 'x%y'", lambda: ModularTask(
+        "x%y", 5)
+    yield TypeError, "modulus: expected an integer, got 5.0", lambda: ModularTask("x+y", 5.0)
+    yield ValueError, "modulus: expected an integer >= 2, got 1", lambda: ModularTask("x+y", 1)
+    yield TypeError, r"operation: .* got 0.5 for \(0, 0\)", lambda: ModularTask(
+        lambda x, y: 0.5, 5)
+    yield ValueError, "operation: .*at least one pair", lambda: ModularTask(lambda x, y: None, 5)
+    yield ValueError, r"table: expected shape \(p, p\)", lambda: ModularTask.from_table(
+        np.zeros((2, 3), int))
+    yield ValueError, "table: .*different lengths", lambda: ModularTask.from_table([[1, 2], [3]])
+    yield ValueError, "table: .*from -2 to 1", lambda: ModularTask.from_table([[1, -2], [0, 0]])
+    yield TypeError, "table: expected an integer dtype", lambda: ModularTask.from_table(np.eye(2))
+    for fraction in (0, 1, -0.5, 1.5, float("nan")):
+        yield (ValueError, r"train_fraction: expected a number in \(0, 1\), got",
+               lambda fraction=fraction: task.split(fraction))
+    yield ValueError, "train_fraction: .*at least one training pair of 25", lambda: task.split(0.01)
+    yield TypeError, "train_fraction: expected a real number", lambda: task.split("half")
+    yield ValueError, "train_count: expected an integer from 1 to 25, got 26", lambda: task.split(
+        train_count=26)
+    yield ValueError, r"label_noise: expected a number in \[0, 1\)", lambda: task.split(
+        label_noise=1)
+    yield ValueError, "seed: expected an integer >= 0", lambda: task.split(seed=-1)
+
+
+@pytest.mark.parametrize("error, message, call", list(bad_calls()))
+def test_bad_input(error, message, call):
+    with pytest.raises(error, match=message) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+
+
+def test_primes():
+    assert [n for n in range(-1, 30) if is_prime(n)] == [2, 3, 5, 7, 11, 13, 17, 19, 23, 29]
+    assert is_prime(2**31 - 1)
