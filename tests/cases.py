@@ -96,4 +96,5 @@ def assert_close(
     if scale is None:
         scale = np.abs(expected).max(initial=0)
     error = np.abs(actual.astype(np.float64) - expected).max(initial=0)
-    assert error <= bound * scale + np.finfo(actual.dtype).eps ** 2, f"error {error:.2e} above {bound:.2e} of {scale:.2e}"
+    limit = bound * scale + np.finfo(actual.dtype).eps ** 2
+    assert error <= limit, f"error {error:.2e} above {bound:.2e} of {scale:.2e}"
