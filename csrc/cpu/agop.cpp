@@ -58,11 +58,6 @@ GROKRFM_CLONES void add_scaled(const T* __restrict source, T factor, std::ptrdif
     for (std::ptrdiff_t i = 0; i < size; ++i) out[i] += factor * source[i];
 }
 
-template <class T>
-std::vector<T> zeros(std::ptrdiff_t size) {
-    return std::vector<T>(static_cast<std::size_t>(size), T(0));
-}
-
 // What one thread sums and works in.
 template <class T>
 struct Workspace {

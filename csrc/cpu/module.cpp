@@ -2,12 +2,14 @@
 // operation and returns the result. Documentation for users stands in python/grokrfm/cpp.py.
 #include <pybind11/pybind11.h>
 
+#include <algorithm>
 #include <string>
 #include <thread>
 
 #include "../agop.h"
 #include "../cholesky_solve.h"
 #include "../decision_function.h"
+#include "../grid_round.h"
 #include "../kernel_matrix.h"
 #include "../matrix_power.h"
 #include "adapter.h"
@@ -111,6 +113,63 @@ py::array matrix_power_binding(const py::array& matrix, double exponent) {
     });
 }
 
+py::dict grid_round_binding(const py::array& feature_matrix, const py::tuple& form, double ridge,
+                            const py::array& train_labels, const py::array& test_labels,
+                            const py::array& coarse, const py::array& moment, py::array& dual,
+                            py::array& previous, py::array& own, double tolerance,
+                            int max_iterations, int starts, std::int32_t first_class,
+                            int threads) {
+    return with_floating_type(feature_matrix, "feature_matrix", [&](auto zero) {
+        using T = decltype(zero);
+        const auto m = square<T>(feature_matrix, "feature_matrix");
+        const std::ptrdiff_t d = m.rows, p = d / 2;
+        const auto train = input<std::int32_t>(train_labels, "train_labels");
+        const auto test = input<std::int32_t>(test_labels, "test_labels");
+        const auto alpha = writable<T>(dual, "dual");
+        const auto last = writable<T>(previous, "previous");
+        const auto own_view = writable<T>(own, "own");
+        require_shape(train_labels, "train_labels", p, p);
+        require_shape(test_labels, "test_labels", p, p);
+        require_shape(own, "own", p, p);
+        const std::ptrdiff_t n = std::count_if(train.data, train.data + p * p,
+                                               [](std::int32_t label) { return label >= 0; });
+        require_shape(dual, "dual", alpha.rows, n);
+        require_shape(previous, "previous", alpha.rows, n);
+        const GridProblem<T> problem{
+            m,
+            {form[0].cast<double>(), form[1].cast<double>(), form[2].cast<double>()},
+            static_cast<T>(ridge),
+            train,
+            test,
+            square<T>(coarse, "coarse"),
+            square<T>(moment, "moment"),
+            tolerance,
+            max_iterations,
+            starts};
+        require_shape(coarse, "coarse", d, d);
+        require_shape(moment, "moment", d, d);
+        py::array_t<std::int32_t> iterations(alpha.rows);
+        py::array_t<double> residuals(alpha.rows);
+        GridSums<T> sums;
+        {
+            auto* counts = iterations.mutable_data();
+            auto* values = residuals.mutable_data();
+            const py::gil_scoped_release release;
+            sums = grid_round<T>(problem, first_class, alpha, last, own_view, counts, values,
+                                 threads);
+        }
+        using py::arg;
+        return py::dict(arg("zqz") = py::array_t<T>({d, d}, sums.zqz.data()),
+                        arg("tz") = py::array_t<T>({d, d}, sums.tz.data()),
+                        arg("t_squared") = sums.t_squared,
+                        arg("best_class") = py::array_t<std::int32_t>({p, p}, sums.best_class.data()),
+                        arg("best") = py::array_t<T>({p, p}, sums.best.data()),
+                        arg("train_squares") = sums.train_squares,
+                        arg("test_squares") = sums.test_squares, arg("iterations") = iterations,
+                        arg("residuals") = residuals);
+    });
+}
+
 // The pointer behind scipy.linalg.cython_*'s capsule; its name is the C signature.
 template <class Function>
 void bind_routine(const py::object& module, const std::string& name, Function*& target) {
@@ -180,5 +239,10 @@ PYBIND11_MODULE(_cpu, m) {
     m.def("cholesky_solve", &cholesky_solve_binding, arg("kernel_matrix").noconvert(),
           arg("targets_transposed").noconvert(), arg("threads") = 1);
     m.def("matrix_power", &matrix_power_binding, arg("matrix").noconvert(), arg("exponent"));
+    m.def("grid_round", &grid_round_binding, arg("feature_matrix").noconvert(), arg("form"),
+          arg("ridge"), arg("train_labels").noconvert(), arg("test_labels").noconvert(),
+          arg("coarse").noconvert(), arg("moment").noconvert(), arg("dual").noconvert(),
+          arg("previous").noconvert(), arg("own").noconvert(), arg("tolerance"),
+          arg("max_iterations"), arg("starts"), arg("first_class") = 0, arg("threads") = 1);
     m.def("build_info", &build_info);
 }

@@ -56,6 +56,11 @@ GROKRFM_CLONES void apply_slopes(Kernel kernel, const T* __restrict q_x, T q_z, 
         }
 }
 
+template <class T>
+std::vector<T> zeros(std::ptrdiff_t size) {
+    return std::vector<T>(static_cast<std::size_t>(size), T(0));
+}
+
 // Inputs ready for look-ups: active indices slot by slot, and q_i = x_i'M x_i.
 template <class T>
 class Points {

@@ -1,0 +1,68 @@
+// A round of the quadratic family on the p x p grid of pairs, without a kernel matrix.
+//
+// Kernels k = pairs s^2 + norms (q_x - shift)(q_z - shift) with s = x'Mz, M = [[A, B], [B', D]]. The
+// dual coefficients of class c are a grid V (zero off the training pairs) with row sums r and column
+// sums s; Z = sum_i alpha_i x_i x_i' = [[diag r, V], [V', diag s]]. Then on all pairs
+//   f(a, b) = pairs (W11[a, a] + W22[b, b] + 2 W12[a, b]) + norms t (q(a, b) - shift),
+//   W = M Z M, t = sum_i alpha_i (q_i - shift),
+//   W12 = A (V D + diag(r) B) + B diag(s) D + (V B')' B,
+//   [diag W11; diag W22] = (M o M) [r; s] + 2 [colsum(A o V B'); colsum(B o V D)]:
+// 10 p^3 flops a class in three matrix products that take a whole block of classes.
+//
+// K alpha = y is solved by conjugate gradients, preconditioned by diag(K) + W C W' with W the
+// indicators of rows and columns and C = pairs M o M + norms v v': the part of k that depends on
+// rows and columns alone, with the cross terms left out. Woodbury's formula inverts it in O(p^2) a
+// class once the 2p x 2p matrix `coarse` is known. The start is the best combination of the
+// solutions of the last two rounds.
+//
+// The gradient of f is 2 M (pairs Z M + norms t I) x, so the AGOP needs of a block of classes only
+// sum_c Z Q Z (Q = M S M, S the second moment of the training inputs), sum_c t Z and sum_c t^2:
+// 12 p^3 flops a class.
+#pragma once
+
+#include <vector>
+
+#include "common/views.h"
+
+namespace grokrfm {
+
+struct QuadraticForm {
+    double pairs, norms, shift;
+};
+
+// What all classes of a round share.
+template <class T>
+struct GridProblem {
+    Matrix<const T> feature_matrix;             // 2p x 2p
+    QuadraticForm form;
+    T ridge;
+    Matrix<const std::int32_t> train_labels;    // p x p, -1 off the training pairs
+    Matrix<const std::int32_t> test_labels;     // p x p, -1 off the test pairs
+    Matrix<const T> coarse;                     // 2p x 2p, C (I + W' diag(K)^-1 W C)^-1
+    Matrix<const T> moment;                     // 2p x 2p, Q
+    double tolerance;                           // relative residual ||y - K alpha|| / ||y||
+    int max_iterations;                         // 0: the dual coefficients are taken as they are
+    int starts;                                 // solutions of earlier rounds at hand: 0, 1 or 2
+};
+
+// Sums over a range of classes; ranges add up.
+template <class T>
+struct GridSums {
+    std::vector<T> zqz;                  // 2p x 2p, sum_c Z Q Z
+    std::vector<T> tz;                   // 2p x 2p, sum_c t Z
+    double t_squared = 0;
+    std::vector<T> best;                 // p x p, largest output of a pair
+    std::vector<std::int32_t> best_class;
+    double train_squares = 0, test_squares = 0;  // of the outputs
+};
+
+// Solves, evaluates and sums for the classes first_class ... first_class + dual.rows - 1.
+// dual, previous: classes x n, in row-major order of the training pairs; the solutions of the last
+// two rounds, replaced by those of this round and the last. own: p x p, the output of each pair's
+// own class where that class is in the range. iterations, residuals: one entry a class.
+template <class T>
+GridSums<T> grid_round(const GridProblem<T>& problem, std::int32_t first_class, Matrix<T> dual,
+                       Matrix<T> previous, Matrix<T> own, std::int32_t* iterations,
+                       double* residuals, int threads);
+
+}  // namespace grokrfm
