@@ -7,12 +7,12 @@ from sklearn.base import clone
 
 from grokrfm import ModularTask, NotFittedError, RFMClassifier, SolverWarning, memory
 from grokrfm.kernels import KERNELS
-from grokrfm.machines import score
+from grokrfm.machines import scores_of_outputs
 
 KEYS = {
     "iteration", "train_accuracy", "test_accuracy", "train_mse", "test_mse",
     "train_correct_class_mse", "test_correct_class_mse", "feature_trace", "circulant_deviation",
-    "feature_alignment", "residual", "solver_fallback", "seconds",
+    "feature_alignment", "residual", "cg_iterations", "solver_fallback", "seconds",
 }
 
 
@@ -48,7 +48,7 @@ def test_history_rows_belong_to_the_predictor_of_their_matrix():
 def test_scores_are_their_definitions():
     rng = np.random.default_rng(0)
     outputs, labels = rng.normal(size=(9, 4)), rng.integers(0, 4, 9)
-    scores = score(outputs, labels)
+    scores = scores_of_outputs(outputs, labels)
     target = np.eye(4)[labels]
     assert scores.accuracy == np.mean(outputs.argmax(1) == labels)
     assert scores.mse == pytest.approx(np.mean((outputs - target) ** 2))

@@ -34,5 +34,22 @@ def agop(
 def cholesky_solve(
     kernel_matrix: _Floating, targets_transposed: _Floating, threads: int = 1
 ) -> int: ...
+def grid_round(
+    feature_matrix: _Floating,
+    form: tuple[float, float, float],
+    ridge: float,
+    train_labels: NDArray[int32],
+    test_labels: NDArray[int32],
+    coarse: _Floating,
+    moment: _Floating,
+    dual: _Floating,
+    previous: _Floating,
+    own: _Floating,
+    tolerance: float,
+    max_iterations: int,
+    starts: int,
+    first_class: int = 0,
+    threads: int = 1,
+) -> dict[str, Any]: ...
 def matrix_power(matrix: _Floating, exponent: float) -> _Floating: ...
 def build_info() -> dict[str, Any]: ...

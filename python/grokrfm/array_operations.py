@@ -12,6 +12,7 @@ import numpy as np
 import scipy.linalg
 
 from . import kernels
+from .grid import GridSums, grid_round
 from .kernels import Kernel
 
 _BLOCK = 256  # evaluation points at a time, so that no n × c × d array appears
@@ -19,6 +20,8 @@ _BLOCK = 256  # evaluation points at a time, so that no n × c × d array appear
 
 class ArrayOperations:
     """The operations on arrays of the module `xp` (numpy or cupy)."""
+
+    compiled = False
 
     def __init__(self, xp: Any = np) -> None:
         self.xp = xp
@@ -126,6 +129,10 @@ class ArrayOperations:
             outer -= total @ total.T / n
         gradient_outer = M @ outer @ M / n
         return 0.5 * (gradient_outer + gradient_outer.T)
+
+    def grid_round(self, *arguments: Any) -> GridSums:
+        """Solve, evaluate and sum on the grid of pairs; see `grid.grid_round`."""
+        return grid_round(self.xp, *arguments)
 
     def matrix_power(self, G: Any, exponent: float) -> Any:
         """G^s of a symmetric positive semidefinite G, computed in float64; the dtype of G."""

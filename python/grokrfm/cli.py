@@ -21,8 +21,9 @@ from .features import circulant_deviation, cross_block
 from .info import build_info
 from .kernels import KERNELS
 from .machines import SolverWarning
-from .rfm import CENTERINGS, DTYPES, SOLVERS, Callback, RFMClassifier, Round
+from .rfm import CENTERINGS, DTYPES, Callback, RFMClassifier, Round
 from .runs import RunFolder, unused_path
+from .solvers import SOLVERS
 from .tasks import OPERATIONS, ModularTask
 
 GROKKED = 0.99  # test accuracy that counts as generalising
@@ -40,7 +41,7 @@ _ESTIMATOR_OPTIONS: dict[str, tuple[type, Sequence[str] | None, str]] = {
     "backend": (str, BACKENDS, "where the operations run"),
     "solver": (str, SOLVERS, "linear solver"),
     "dtype": (str, DTYPES, "precision of the run"),
-    "tol": (float, None, "relative residual at which an iterative solver stops"),
+    "tol": (float, None, "relative residual at which conjugate gradients stop"),
     "depth": (int, None, "hidden layers of the ntk kernel"),
 }
 _CLI_DEFAULTS = {"modulus": 61}

@@ -11,6 +11,7 @@ from threadpoolctl import ThreadpoolController
 
 from . import _cpu
 from .array_operations import ArrayOperations
+from .grid import GridSums
 from .kernels import Kernel
 
 
@@ -20,6 +21,8 @@ class CppOperations(ArrayOperations):
     The number of threads is that of the BLAS: OPENBLAS_NUM_THREADS or
     `threadpoolctl.threadpool_limits` govern both. What is not overridden here is the array source.
     """
+
+    compiled = True
 
     def __init__(self) -> None:
         super().__init__(np)
@@ -65,6 +68,10 @@ class CppOperations(ArrayOperations):
     ) -> Any:
         with self._own_threads() as threads:
             return _cpu.agop(kernel, M, train, dual_coefficients, centred, threads)
+
+    def grid_round(self, *arguments: Any) -> GridSums:
+        with self._own_threads() as threads:
+            return GridSums(**_cpu.grid_round(*arguments, threads=threads))
 
     def matrix_power(self, G: Any, exponent: float) -> Any:
         with self._own_threads():

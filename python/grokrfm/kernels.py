@@ -68,6 +68,21 @@ def make_kernel(name: str, *, bandwidth: float, depth: int, dimension: int) -> K
     return KERNELS[name](bandwidth, depth, dimension)
 
 
+def quadratic_form(kernel: Kernel) -> tuple[float, float, float] | None:
+    """(pairs, norms, shift) of h = pairs · s² + norms · (q_x − shift)(q_z − shift), or None.
+
+    The kernels that have this form need no kernel matrix on pairs; see `grid`.
+    """
+    match kernel.name:
+        case "quadratic":
+            return kernel.scale, 0.0, 0.0
+        case "general_quadratic":
+            return 1.0, 0.5, 1.0
+        case "quadratic_ntk":
+            return 6 * kernel.scale, kernel.scale, 0.0
+    return None
+
+
 def value(kernel: Kernel, s: Any, q_x: Any, q_z: Any, xp: Any = np) -> Any:
     """h(s, q_x, q_z), elementwise with broadcasting; `xp` is the arrays' module."""
     match kernel.name:

@@ -1,21 +1,29 @@
-"""A kernel machine: ridge regression with a given feature matrix, its scores and its AGOP.
+"""Kernel machines: ridge regression with a given feature matrix, its scores and its AGOP.
 
-The RFM loop knows nothing below this level: it hands over M, reads the scores and asks for the
-AGOP.
+A machine solves for the dual coefficients; an evaluator tells what they do. The RFM loop knows
+nothing below this level: it hands over M and gets an `Evaluation`.
+
+    CholeskyMachine       the n × n kernel matrix, any kernel
+    GridMachine           conjugate gradients on the grid of pairs, quadratic family
+    DenseEvaluator        predictions and AGOP by sums over training points, any kernel
+    Grid                  the same in closed form on the grid of pairs, quadratic family
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import memory
 from .array_operations import ArrayOperations
+from .grid import Form, GridSums, agop_from_sums, coarse_matrix, second_moment
 from .kernels import Kernel
+
+MAX_CG_ITERATIONS = 1000
 
 
 class SolverWarning(RuntimeWarning):
@@ -35,98 +43,215 @@ class Scores:
     correct_class_mse: float
 
 
-def score(outputs: NDArray[Any], labels: NDArray[np.int64]) -> Scores:
-    """Scores of outputs (m, c) against labels (m,)."""
-    m, c = outputs.shape
+def scores(best_class: Any, own: Any, squares: float, labels: Any, n_classes: int) -> Scores:
+    """Scores from each pair's best class and own output, (m,), and the sum of all squares."""
+    m = len(labels)
     if m == 0:
         return Scores(np.nan, np.nan, np.nan)
-    own = outputs[np.arange(m), labels].astype(np.float64)
-    squares = float(np.einsum("jc,jc->", outputs, outputs, dtype=np.float64))
+    own = own.astype(np.float64)
     return Scores(
-        accuracy=float((outputs.argmax(axis=1) == labels).mean()),
-        mse=float((squares - 2 * own.sum() + m) / (m * c)),
+        accuracy=float((best_class == labels).mean()),
+        mse=float((squares - 2 * own.sum() + m) / (m * n_classes)),
         correct_class_mse=float(((own - 1) ** 2).mean()),
     )
 
 
-class DenseMachine:
-    """Kernel ridge regression by Cholesky factorisation of the n × n kernel matrix.
+def scores_of_outputs(outputs: NDArray[Any], labels: NDArray[np.int64]) -> Scores:
+    """Scores of outputs (m, c) against labels (m,)."""
+    m, c = outputs.shape
+    squares = float(np.einsum("jc,jc->", outputs, outputs, dtype=np.float64))
+    return scores(outputs.argmax(axis=1), outputs[np.arange(m), labels], squares, labels, c)
 
-    Parameters
-    ----------
-    operations : ArrayOperations
-        Where and how the array operations run.
-    kernel : Kernel
-    inputs, eval_inputs : ndarray of int32, shape (n, k) and (m, k)
-        Active indices of training and evaluation points.
-    labels, eval_labels : ndarray of int64, shape (n,) and (m,)
-    n_classes : int
-    dtype : numpy dtype
-    ridge : float
-        Added to the diagonal of the kernel matrix.
-    centred : bool
-        Whether the AGOP subtracts each class's mean gradient.
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What dual coefficients do: scores, relative residual of the solve, AGOP on demand."""
+
+    train: Scores
+    test: Scores
+    residual: float
+    agop: Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Data:
+    """Pairs and labels of a run, on the host.
+
+    `train`, `test`: (n, 2) and (m, 2) int64 residues; `train_labels`, `test_labels`: int64.
+    """
+
+    train: NDArray[np.int64]
+    train_labels: NDArray[np.int64]
+    test: NDArray[np.int64]
+    test_labels: NDArray[np.int64]
+    modulus: int
+    n_classes: int
+
+
+def pair_indices(pairs: NDArray[np.int64], modulus: int) -> NDArray[np.int32]:
+    """Active indices (n, 2) of the inputs e_a ⊕ e_b of pairs (a, b)."""
+    return (pairs + np.array([0, modulus])).astype(np.int32)
+
+
+class Evaluator(Protocol):
+    """Tells what dual coefficients (n, c) do with feature matrix M."""
+
+    def __call__(self, M: Any, dual_coefficients: Any) -> Evaluation: ...
+
+
+class DenseEvaluator:
+    """Predictions and AGOP by sums over the training points: any kernel, any points."""
+
+    def __init__(
+        self, operations: ArrayOperations, kernel: Kernel, data: Data, dtype: Any, ridge: float,
+        centred: bool,
+    ) -> None:
+        self._operations, self._kernel, self._data = operations, kernel, data
+        self._ridge, self._centred = ridge, centred
+        self._train = operations.asarray(pair_indices(data.train, data.modulus), np.int32)
+        self._test = operations.asarray(pair_indices(data.test, data.modulus), np.int32)
+        self._targets = operations.asarray(one_hot_targets(data, dtype), dtype)
+
+    def __call__(self, M: Any, dual_coefficients: Any) -> Evaluation:
+        operations, data = self._operations, self._data
+        outputs = self._predict(M, self._train, dual_coefficients)
+        test_outputs = (
+            self._predict(M, self._test, dual_coefficients)
+            if len(data.test)
+            else np.empty((0, data.n_classes))
+        )
+        return Evaluation(
+            scores_of_outputs(operations.to_numpy(outputs), data.train_labels),
+            scores_of_outputs(operations.to_numpy(test_outputs), data.test_labels),
+            self._residual(outputs, dual_coefficients),
+            lambda: operations.agop(
+                self._kernel, M, self._train, dual_coefficients, self._centred),
+        )
+
+    def _predict(self, M: Any, inputs: Any, dual_coefficients: Any) -> Any:
+        return self._operations.decision_function(
+            self._kernel, M, inputs, self._train, dual_coefficients
+        )
+
+    def _residual(self, outputs: Any, dual_coefficients: Any) -> float:
+        xp, targets = self._operations.xp, self._targets
+        misses = outputs + self._ridge * dual_coefficients - targets
+        norms = xp.sqrt((targets**2).sum(axis=0))
+        # A class without training pairs has target 0: its residual is absolute.
+        relative = xp.sqrt((misses**2).sum(axis=0)) / xp.where(norms > 0, norms, 1)
+        return float(relative.max())
+
+
+class Grid:
+    """The grid of pairs of a run: rounds of the quadratic family, and their evaluation."""
+
+    def __init__(
+        self, operations: ArrayOperations, form: Form, data: Data, dtype: Any, ridge: float,
+        centred: bool,
+    ) -> None:
+        self._operations, self._form, self._ridge, self._data = operations, form, ridge, data
+        p = data.modulus
+        self._train_labels, self._test_labels = (
+            operations.asarray(_label_grid(pairs, labels, p), np.int32)
+            for pairs, labels in (
+                (data.train, data.train_labels), (data.test, data.test_labels))
+        )
+        xp = operations.xp
+        self._mask = (self._train_labels >= 0).astype(xp.float64)
+        self._second_moment = second_moment(self._mask, centred, xp)
+        self._own = xp.zeros((p, p), dtype=dtype)
+        # Position of each training pair in row-major order.
+        self._rank = np.argsort(np.argsort(data.train @ [p, 1]))
+
+    def to_grid_order(self, dual_coefficients: Any) -> Any:
+        """(n, c) in the order of the data -> (c, n) in row-major order of the pairs."""
+        dual = self._operations.xp.empty_like(dual_coefficients)
+        dual[self._rank] = dual_coefficients
+        return self._operations.xp.ascontiguousarray(dual.T)
+
+    def to_data_order(self, dual: Any) -> Any:
+        """(c, n) in row-major order of the pairs -> (n, c) in the order of the data."""
+        return dual.T[self._rank]
+
+    def round(
+        self, M: Any, dual: Any, previous: Any, tolerance: float, max_iterations: int, starts: int
+    ) -> tuple[Evaluation, GridSums]:
+        """Solve from the start given (unless max_iterations is 0), evaluate, sum for the AGOP."""
+        operations, form, S = self._operations, self._form, self._second_moment
+        coarse = coarse_matrix(M, form, self._ridge, self._mask, operations.xp).astype(M.dtype)
+        m = M.astype(S.dtype)
+        sums = operations.grid_round(
+            M, form, self._ridge, self._train_labels, self._test_labels, coarse,
+            (m @ S @ m).astype(M.dtype), dual, previous, self._own, tolerance, max_iterations,
+            starts,
+        )
+        best, own = (operations.to_numpy(grid) for grid in (sums.best_class, self._own))
+        train, test = (
+            scores(best[tuple(pairs.T)], own[tuple(pairs.T)], squares, labels,
+                   self._data.n_classes)
+            for pairs, labels, squares in (
+                (self._data.train, self._data.train_labels, sums.train_squares),
+                (self._data.test, self._data.test_labels, sums.test_squares),
+            )
+        )
+        residual = float(sums.residuals.max())
+        return Evaluation(train, test, residual, lambda: agop_from_sums(M, form, S, sums)), sums
+
+    def __call__(self, M: Any, dual_coefficients: Any) -> Evaluation:
+        dual = self.to_grid_order(dual_coefficients)
+        return self.round(M, dual, dual, tolerance=1.0, max_iterations=0, starts=0)[0]
+
+
+class CholeskyMachine:
+    """Kernel ridge regression by Cholesky factorisation of the n × n kernel matrix.
 
     Attributes
     ----------
     dual_coefficients : array, shape (n, c)
         Of the last `fit`.
-    residual : float
-        Largest relative residual ‖y_c − (K + ridge I) α_c‖ / ‖y_c‖ over the classes of the last
-        `fit`, measured with a freshly evaluated K.
     fallback : bool
         Whether the last `fit` took the minimum-norm solution by eigenvalues, because K was not
         positive definite to working precision.
+    cg_iterations : int
+        0.
     """
 
+    cg_iterations = 0
+
     def __init__(
-        self,
-        operations: ArrayOperations,
-        kernel: Kernel,
-        inputs: NDArray[np.int32],
-        labels: NDArray[np.int64],
-        eval_inputs: NDArray[np.int32],
-        eval_labels: NDArray[np.int64],
-        *,
-        n_classes: int,
-        dtype: Any,
-        ridge: float,
-        centred: bool,
+        self, operations: ArrayOperations, kernel: Kernel, data: Data, dtype: Any, ridge: float,
+        evaluator: Evaluator,
     ) -> None:
-        self._operations = operations
-        self._kernel = kernel
-        self._inputs = operations.asarray(inputs, np.int32)
-        self._eval_inputs = operations.asarray(eval_inputs, np.int32)
-        self._labels, self._eval_labels = labels, eval_labels
-        self._targets = operations.asarray(np.eye(n_classes, dtype=dtype)[labels], dtype)
-        self._ridge, self._centred = ridge, centred
+        self._operations, self._kernel, self._ridge = operations, kernel, ridge
+        self._evaluate = evaluator
+        self._train = operations.asarray(pair_indices(data.train, data.modulus), np.int32)
+        self._targets = operations.asarray(one_hot_targets(data, dtype), dtype)
         self._workspace: Any = None
         self.dual_coefficients: Any = None
-        self.residual = np.nan
         self.fallback = False
 
     @staticmethod
-    def required_bytes(n: int, m: int, n_classes: int, dimension: int, itemsize: int) -> int:
+    def required_bytes(data: Data, itemsize: int) -> int:
         """Memory of one round: K, four n × c and one m × c arrays, block buffers."""
-        numbers = n * n + 4 * n * n_classes + m * n_classes + 500 * n + 10 * dimension**2
+        n, m, c = len(data.train), len(data.test), data.n_classes
+        numbers = n * n + 4 * n * c + m * c + 500 * n + 40 * data.modulus**2
         return numbers * itemsize + (16 << 20)
 
-    def fit(self, M: Any) -> Scores:
-        """Solve for the dual coefficients with feature matrix M; scores on the training points."""
-        self._M = M
+    def fit(self, M: Any) -> Evaluation:
+        """Solve for the dual coefficients with feature matrix M."""
         self.fallback = False
-        targets = self._targets
         try:
-            self.dual_coefficients = self._operations.cholesky_solve(self._ridged_kernel(), targets)
-            outputs = self._measure()
+            solution = self._operations.cholesky_solve(self._ridged_kernel(M), self._targets)
+            evaluation = self._evaluate(M, solution)
         except np.linalg.LinAlgError as error:
             reason = str(error)
         else:
             # A factorisation can go through on rounding errors alone; its solution then is noise.
-            limit = float(np.finfo(targets.dtype).eps) ** 0.25
-            if self.residual <= limit:
-                return score(outputs, self._labels)
-            reason = f"residual {self.residual:.1e} above {limit:.1e}"
+            limit = float(np.finfo(self._targets.dtype).eps) ** 0.25
+            if evaluation.residual <= limit:
+                self.dual_coefficients = solution
+                return evaluation
+            reason = f"residual {evaluation.residual:.1e} above {limit:.1e}"
         warnings.warn(
             f"Cholesky solve failed ({reason}); took the minimum-norm solution by eigenvalues. "
             "A ridge > 0 or dtype='float64' makes the kernel matrix better conditioned.",
@@ -135,55 +260,75 @@ class DenseMachine:
         )
         self.fallback = True
         self.dual_coefficients = self._operations.minimum_norm_solve(
-            self._ridged_kernel(), targets
+            self._ridged_kernel(M), self._targets
         )
-        return score(self._measure(), self._labels)
+        return self._evaluate(M, self.dual_coefficients)
 
-    def _ridged_kernel(self) -> Any:
-        K = self._operations.kernel_matrix(
-            self._kernel, self._M, self._inputs, out=self._workspace
-        )
+    def _ridged_kernel(self, M: Any) -> Any:
+        K = self._operations.kernel_matrix(self._kernel, M, self._train, out=self._workspace)
         self._workspace = K
         if self._ridge:
             K.ravel()[:: len(K) + 1] += self._ridge
         return K
 
-    def _measure(self) -> NDArray[Any]:
-        """Outputs on the training points, in host memory; sets `residual`."""
-        xp = self._operations.xp
-        outputs = self._predict(self._inputs)
-        misses = outputs + self._ridge * self.dual_coefficients - self._targets
-        norms = xp.sqrt((self._targets**2).sum(axis=0))
-        misses = xp.sqrt((misses**2).sum(axis=0))
-        # A class without training pairs has target 0: its residual is absolute.
-        residual = float((misses / xp.where(norms > 0, norms, 1)).max())
-        self.residual = residual if np.isfinite(residual) else np.inf
-        return self._operations.to_numpy(outputs)
 
-    def _predict(self, inputs: Any) -> Any:
-        return self._operations.decision_function(
-            self._kernel, self._M, inputs, self._inputs, self.dual_coefficients
+class GridMachine:
+    """Kernel ridge regression by preconditioned conjugate gradients on the grid of pairs.
+
+    Each round starts from the best combination of the last two solutions. `fallback` stays False:
+    a class that misses the tolerance is warned of and shows in the residual.
+    """
+
+    fallback = False
+
+    def __init__(self, operations: ArrayOperations, grid: Grid, data: Data, dtype: Any,
+                 tolerance: float) -> None:
+        xp = operations.xp
+        self._grid, self._tolerance = grid, tolerance
+        self._dual = xp.zeros((data.n_classes, len(data.train)), dtype=dtype)
+        self._previous = xp.zeros_like(self._dual)
+        self._rounds = 0
+        self.cg_iterations = 0
+
+    @staticmethod
+    def required_bytes(data: Data, itemsize: int) -> int:
+        """Memory of one round: two solutions, (c, n) each, and some forty p × p arrays."""
+        return (2 * data.n_classes * len(data.train) + 80 * data.modulus**2) * itemsize + (16 << 20)
+
+    @property
+    def dual_coefficients(self) -> Any:
+        """Of the last `fit`, (n, c)."""
+        return self._grid.to_data_order(self._dual)
+
+    def fit(self, M: Any) -> Evaluation:
+        """Solve for the dual coefficients with feature matrix M, evaluate."""
+        evaluation, sums = self._grid.round(
+            M, self._dual, self._previous, self._tolerance, MAX_CG_ITERATIONS, min(self._rounds, 2)
         )
+        self._rounds += 1
+        self.cg_iterations = int(sums.iterations.max())
+        # Rounding errors alone leave a residual of some hundred units of the last place.
+        limit = max(self._tolerance, 300 * float(np.finfo(M.dtype).eps))
+        if not evaluation.residual <= limit:
+            missed = int((sums.residuals > limit).sum())
+            warnings.warn(
+                f"conjugate gradients stopped with {missed} classes above the tolerance, largest "
+                f"relative residual {evaluation.residual:.1e}; solver='cholesky' or a ridge > 0 "
+                "may help.",
+                SolverWarning,
+                stacklevel=2,
+            )
+        return evaluation
 
-    def evaluate(self) -> Scores:
-        """Scores on the evaluation points."""
-        if len(self._eval_labels) == 0:
-            return Scores(np.nan, np.nan, np.nan)
-        outputs = self._operations.to_numpy(self._predict(self._eval_inputs))
-        return score(outputs, self._eval_labels)
 
-    def agop(self) -> Any:
-        """Average gradient outer product of the fitted predictor, (d, d)."""
-        return self._operations.agop(
-            self._kernel, self._M, self._inputs, self.dual_coefficients, self._centred
-        )
+def one_hot_targets(data: Data, dtype: Any) -> NDArray[Any]:
+    """One-hot labels of the training pairs, (n, c)."""
+    return np.eye(data.n_classes, dtype=dtype)[data.train_labels]
 
 
-def require_dense_memory(
-    n: int, m: int, n_classes: int, dimension: int, itemsize: int, matrices: int
-) -> None:
-    """Raise MemoryError if a dense run with that many stored feature matrices cannot fit."""
-    need = DenseMachine.required_bytes(n, m, n_classes, dimension, itemsize)
-    need += matrices * dimension**2 * itemsize
-    memory.require(need, f"a dense run on {n} training pairs",
-                   "use fewer training pairs or dtype='float32'")
+def _label_grid(
+    pairs: NDArray[np.int64], labels: NDArray[np.int64], modulus: int
+) -> NDArray[np.int32]:
+    grid = np.full((modulus, modulus), -1, dtype=np.int32)
+    grid[tuple(pairs.T)] = labels
+    return grid

@@ -15,9 +15,16 @@ from . import checks, features
 from .array_operations import ArrayOperations
 from .backends import BACKENDS, make_operations
 from .kernels import KERNELS, Kernel, make_kernel
-from .machines import DenseMachine, Scores, require_dense_memory, score
+from .machines import (
+    CholeskyMachine,
+    Data,
+    GridMachine,
+    Scores,
+    pair_indices,
+    scores_of_outputs,
+)
+from .solvers import SOLVERS, choose_solver, make_machine, require_memory
 
-SOLVERS = ("auto", "cholesky")
 CENTERINGS = ("per_class", "none")
 DTYPES = ("float32", "float64")
 
@@ -40,23 +47,15 @@ class Round:
         The new row of the history. What a callback adds becomes a column of `history_`.
     feature_matrix : ndarray, shape (2p, 2p)
         M_t.
-    dual_coefficients : array, shape (n, c)
-        Of the predictor, on the backend's device.
     """
 
     iteration: int
     iterations: int
     record: dict[str, float]
     feature_matrix: NDArray[Any]
-    dual_coefficients: Any
 
 
 Callback = Callable[[Round], object]
-
-
-def pair_indices(X: NDArray[np.int64], modulus: int) -> NDArray[np.int32]:
-    """Active indices (n, 2) of the inputs e_a ⊕ e_b of pairs (a, b)."""
-    return (X + np.array([0, modulus])).astype(np.int32)
 
 
 class RFMClassifier:
@@ -85,12 +84,15 @@ class RFMClassifier:
         Whether the AGOP subtracts each class's mean gradient over the training points.
     backend : {"auto", "cpp", "cuda", "cupy", "numpy"}
         Where the operations run. Any but "auto" is met or refused.
-    solver : {"auto", "cholesky"}
-        Linear solver.
+    solver : {"auto", "cg", "cholesky"}
+        "cholesky" forms the n × n kernel matrix; "cg" runs preconditioned conjugate gradients on
+        the grid of pairs without one, for the kernels quadratic, general_quadratic and
+        quadratic_ntk and pairs given once. "auto" takes cg where it applies and there are 1000
+        training pairs or more, or too little memory for the kernel matrix; it logs its choice.
     dtype : {"float32", "float64"}
         Precision of the run.
     tol : float
-        Relative residual at which an iterative solver stops; the direct solver ignores it.
+        Relative residual ‖y − K α‖ / ‖y‖ of every class at which cg stops; cholesky ignores it.
     depth : int
         Hidden layers of the "ntk" kernel.
     n_classes : int, optional
@@ -104,8 +106,8 @@ class RFMClassifier:
         train_correct_class_mse, test_correct_class_mse (mean over pairs of (f_y − 1)²);
         feature_trace (tr M_t); circulant_deviation (of the bottom-left block of M_t, the better
         orientation, NaN for a zero block); feature_alignment (cosine of M_t and the last M);
-        residual (largest relative residual over the classes); solver_fallback (1 where the solve
-        took its fallback); seconds (wall time of the round, the update that led to M_t included).
+        residual (largest relative residual over the classes); cg_iterations (most over the
+        classes, 0 for cholesky); solver_fallback (1 where the solve took its fallback); seconds (wall time of the round, the update that led to M_t included).
         Test quantities are NaN without evaluation pairs.
     feature_matrix_ : ndarray, shape (2p, 2p)
         M of the final predictor.
@@ -113,6 +115,8 @@ class RFMClassifier:
         M_t for every row of the history.
     dual_coef_ : ndarray, shape (n, c)
         Dual coefficients of the final predictor.
+    solver_ : str
+        The solver used, "cg" or "cholesky".
     X_train_ : ndarray of int64, shape (n, 2)
         Training pairs, to which the dual coefficients belong.
     n_iter_ : int
@@ -220,15 +224,16 @@ class RFMClassifier:
         X_test, y_test = self._check_eval_set(eval_set, p, n_classes)
         start = np.eye(2 * p) if feature_matrix is None else checks.check_feature_matrix(
             "feature_matrix", feature_matrix, 2 * p)
-        operations = make_operations(self.backend)
+        data = Data(X_train, y_train, X_test, y_test, p, n_classes)
         dtype = np.dtype(self.dtype)
-        require_dense_memory(len(X_train), len(X_test), n_classes, 2 * p, dtype.itemsize,
-                             self.iterations + 1)
-        machine = DenseMachine(
-            operations, kernel, pair_indices(X_train, p), y_train, pair_indices(X_test, p), y_test,
-            n_classes=n_classes, dtype=dtype, ridge=float(self.ridge),
-            centred=self.centering == "per_class",
+        solver = choose_solver(self.solver, kernel, data, dtype.itemsize)
+        require_memory(solver, data, dtype.itemsize, self.iterations + 1)
+        operations = make_operations(self.backend)
+        machine = make_machine(
+            solver, operations, kernel, data, dtype=dtype, ridge=float(self.ridge),
+            centred=self.centering == "per_class", tolerance=float(self.tol),
         )
+        self.solver_ = solver
         self.X_train_ = X_train
         self.classes_ = np.arange(n_classes)
         self._kernel, self._operations = kernel, operations
@@ -237,8 +242,13 @@ class RFMClassifier:
         try:
             self._iterate(machine, operations.asarray(start, dtype), tuple(callbacks),
                           rows, matrices)
+        except BaseException:
+            # The broken round may have left its dual coefficients: back to the last complete one.
+            if rows:
+                machine.fit(operations.asarray(matrices[-1], dtype))
+            raise
         finally:
-            self._keep(rows, matrices)
+            self._keep(rows, matrices, machine)
         return self
 
     def check_parameters(self) -> tuple[Kernel, int]:
@@ -279,7 +289,7 @@ class RFMClassifier:
 
     def _iterate(
         self,
-        machine: DenseMachine,
+        machine: CholeskyMachine | GridMachine,
         M: Any,
         callbacks: tuple[Callback, ...],
         rows: list[dict[str, float]],
@@ -290,29 +300,33 @@ class RFMClassifier:
         for t in range(self.iterations + 1):
             began = time.perf_counter()
             if t > 0:
-                M = operations.matrix_power(machine.agop(), self.agop_power)
-            train = machine.fit(M)
-            test = machine.evaluate()
+                M = operations.matrix_power(evaluation.agop(), self.agop_power)
+            evaluation = machine.fit(M)
             matrix = operations.to_numpy(M)
             record = {
                 "iteration": float(t),
-                **_prefixed("train", train),
-                **_prefixed("test", test),
+                **_prefixed("train", evaluation.train),
+                **_prefixed("test", evaluation.test),
                 "feature_trace": float(np.trace(matrix, dtype=np.float64)),
                 "circulant_deviation": features.circulant_deviation(matrix[p:, :p]),
-                "residual": machine.residual,
+                "residual": evaluation.residual,
+                "cg_iterations": float(machine.cg_iterations),
                 "solver_fallback": float(machine.fallback),
                 "seconds": time.perf_counter() - began,
             }
             rows.append(record)
             matrices.append(matrix)
-            self._dual_coefficients = machine.dual_coefficients
-            current = Round(t, self.iterations, record, matrix, machine.dual_coefficients)
+            current = Round(t, self.iterations, record, matrix)
             # Every callback is called, whatever the others return.
             if any([callback(current) for callback in callbacks]):
                 return
 
-    def _keep(self, rows: list[dict[str, float]], matrices: list[NDArray[Any]]) -> None:
+    def _keep(
+        self,
+        rows: list[dict[str, float]],
+        matrices: list[NDArray[Any]],
+        machine: CholeskyMachine | GridMachine,
+    ) -> None:
         """Turn completed rounds into the fitted attributes."""
         if not rows:
             return
@@ -322,7 +336,7 @@ class RFMClassifier:
         self.history_ = {key: np.array([row.get(key, np.nan) for row in rows]) for key in keys}
         self.feature_matrices_ = np.stack(matrices)
         self.feature_matrix_ = matrices[-1]
-        self.dual_coef_ = self._operations.to_numpy(self._dual_coefficients)
+        self.dual_coef_ = self._operations.to_numpy(machine.dual_coefficients)
         self.n_iter_ = len(rows) - 1
 
     def decision_function(self, X: ArrayLike) -> NDArray[Any]:
@@ -350,7 +364,7 @@ class RFMClassifier:
     def score(self, X: ArrayLike, y: ArrayLike) -> float:
         """Accuracy on pairs X, (m, 2), with labels y, (m,)."""
         outputs = self.decision_function(X)
-        return score(outputs, checks.check_labels("y", y, *outputs.shape)).accuracy
+        return scores_of_outputs(outputs, checks.check_labels("y", y, *outputs.shape)).accuracy
 
 
 def _prefixed(prefix: str, scores: Scores) -> dict[str, float]:

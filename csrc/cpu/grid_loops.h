@@ -1,0 +1,266 @@
+// Leaf loops over a block of grids V[x, c, y]: p values of x, m classes c, `pitch` values of y, which
+// is p rounded up so that no loop has a remainder; what lies beyond p is zero. Each loop does all
+// that can be done in one pass over its arrays. Rows are summed in T, sums of rows in double.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+
+#include "rows.h"
+
+namespace grokrfm {
+
+constexpr std::ptrdiff_t lanes = 8;
+
+struct BlockShape {
+    std::ptrdiff_t p, pitch, m;
+    std::ptrdiff_t rows() const { return p * m; }
+    std::ptrdiff_t size() const { return p * m * pitch; }
+};
+
+template <class T>
+GROKRFM_HOST_DEVICE T sum_of(const T* parts) {
+    T sum = 0;
+    for (std::ptrdiff_t k = 0; k < lanes; ++k) sum += parts[k];
+    return sum;
+}
+
+// sums[x, c] = sum_y V[x, c, y]; columns[c, y] = sum_x V[x, c, y]
+template <class T>
+GROKRFM_CLONES void line_sums(BlockShape shape, const T* __restrict v, T* __restrict sums,
+                              T* __restrict columns) {
+    std::fill(columns, columns + shape.m * shape.pitch, T(0));
+    for (std::ptrdiff_t row = 0; row < shape.rows(); ++row, v += shape.pitch) {
+        T* __restrict column = columns + row % shape.m * shape.pitch;
+        T parts[lanes] = {};
+        for (std::ptrdiff_t y = 0; y < shape.pitch; y += lanes)
+            for (std::ptrdiff_t k = 0; k < lanes; ++k) {
+                parts[k] += v[y + k];
+                column[y + k] += v[y + k];
+            }
+        sums[row] = sum_of(parts);
+    }
+}
+
+// result[c] = sum_{x, y} U[x, c, y] V[x, c, y]
+template <class T>
+GROKRFM_CLONES void dots(BlockShape shape, const T* __restrict u, const T* __restrict v,
+                         double* __restrict result) {
+    std::fill(result, result + shape.m, 0.0);
+    for (std::ptrdiff_t row = 0; row < shape.rows(); ++row, u += shape.pitch, v += shape.pitch) {
+        T parts[lanes] = {};
+        for (std::ptrdiff_t y = 0; y < shape.pitch; y += lanes)
+            for (std::ptrdiff_t k = 0; k < lanes; ++k) parts[k] += u[y + k] * v[y + k];
+        result[row % shape.m] += static_cast<double>(sum_of(parts));
+    }
+}
+
+// result[c] = sum_{x, y} grid[x, y] V[x, c, y]^power, power 1 or 2
+template <class T, int power>
+GROKRFM_CLONES void weighted_sums(BlockShape shape, const T* __restrict v, const T* __restrict grid,
+                                  double* __restrict result) {
+    std::fill(result, result + shape.m, 0.0);
+    for (std::ptrdiff_t row = 0; row < shape.rows(); ++row, v += shape.pitch) {
+        const T* __restrict weight = grid + row / shape.m * shape.pitch;
+        T parts[lanes] = {};
+        for (std::ptrdiff_t y = 0; y < shape.pitch; y += lanes)
+            for (std::ptrdiff_t k = 0; k < lanes; ++k)
+                parts[k] += weight[y + k] * (power == 2 ? v[y + k] * v[y + k] : v[y + k]);
+        result[row % shape.m] += static_cast<double>(sum_of(parts));
+    }
+}
+
+// From products = V [D | B'] and the line sums r, s of V: stacked = [V D + diag(r) B; diag(s) D] and,
+// per class, the column sums of A o V B' and of B o V D.
+template <class T>
+GROKRFM_CLONES void combine_products(BlockShape shape, const T* __restrict products,
+                                     const T* __restrict sums, const T* __restrict columns,
+                                     const T* __restrict a, const T* __restrict b,
+                                     const T* __restrict d, T* __restrict stacked,
+                                     T* __restrict diagonals) {
+    const std::ptrdiff_t pitch = shape.pitch;
+    std::fill(diagonals, diagonals + 2 * shape.m * pitch, T(0));
+    for (std::ptrdiff_t row = 0; row < shape.rows(); ++row) {
+        const std::ptrdiff_t x = row / shape.m, c = row % shape.m;
+        const T* __restrict vd = products + row * 2 * pitch;
+        const T* __restrict vb = vd + pitch;
+        const T* __restrict a_row = a + x * pitch;
+        const T* __restrict b_row = b + x * pitch;
+        const T* __restrict d_row = d + x * pitch;
+        T* __restrict top = stacked + row * pitch;
+        T* __restrict bottom = top + shape.size();
+        T* __restrict w11 = diagonals + c * 2 * pitch;
+        T* __restrict w22 = w11 + pitch;
+        const T r = sums[row], s = columns[c * pitch + x];
+        for (std::ptrdiff_t y = 0; y < pitch; ++y) {
+            top[y] = vd[y] + r * b_row[y];
+            bottom[y] = s * d_row[y];
+            w11[y] += a_row[y] * vb[y];
+            w22[y] += b_row[y] * vd[y];
+        }
+    }
+}
+
+// f = pairs (w11[x] + w22[y] + 2 f) + offset[c] grid[x, y], and its dots with V.
+template <class T>
+GROKRFM_CLONES void finish_outputs(BlockShape shape, const T* __restrict diagonals, T pairs,
+                                   const T* __restrict offset, const T* __restrict grid,
+                                   const T* __restrict v, T* __restrict f,
+                                   double* __restrict result) {
+    const std::ptrdiff_t pitch = shape.pitch;
+    std::fill(result, result + shape.m, 0.0);
+    for (std::ptrdiff_t row = 0; row < shape.rows(); ++row, v += pitch, f += pitch) {
+        const std::ptrdiff_t x = row / shape.m, c = row % shape.m;
+        const T* __restrict w22 = diagonals + c * 2 * pitch + pitch;
+        const T* __restrict grid_row = grid + x * pitch;
+        const T w11 = diagonals[c * 2 * pitch + x], t = offset[c];
+        T parts[lanes] = {};
+        for (std::ptrdiff_t y = 0; y < pitch; y += lanes)
+            for (std::ptrdiff_t k = 0; k < lanes; ++k) {
+                const T value =
+                    pairs * (w11 + w22[y + k] + 2 * f[y + k]) + t * grid_row[y + k];
+                f[y + k] = value;
+                parts[k] += v[y + k] * value;
+            }
+        result[c] += static_cast<double>(sum_of(parts));
+    }
+}
+
+// residual = -(mask f + ridge V)
+template <class T>
+GROKRFM_CLONES void negate_image(BlockShape shape, const T* __restrict f, const T* __restrict v,
+                                 const T* __restrict mask, T ridge, T* __restrict residual) {
+    for (std::ptrdiff_t row = 0; row < shape.rows(); ++row) {
+        const T* __restrict mask_row = mask + row / shape.m * shape.pitch;
+        for (std::ptrdiff_t y = 0; y < shape.pitch; ++y, ++f, ++v, ++residual)
+            *residual = -(mask_row[y] * *f + ridge * *v);
+    }
+}
+
+// The first half of a step: V += step direction, residual -= step (mask image + ridge direction),
+// scaled = residual / diag, with the line sums of scaled and the squares of the residual.
+template <class T>
+GROKRFM_CLONES void advance(BlockShape shape, const T* __restrict step,
+                            const T* __restrict direction, const T* __restrict image,
+                            const T* __restrict mask, T ridge,
+                            const T* __restrict inverse_diagonal, T* __restrict v,
+                            T* __restrict residual, T* __restrict scaled, T* __restrict sums,
+                            T* __restrict columns, double* __restrict squares) {
+    const std::ptrdiff_t pitch = shape.pitch;
+    std::fill(columns, columns + shape.m * pitch, T(0));
+    std::fill(squares, squares + shape.m, 0.0);
+    for (std::ptrdiff_t row = 0; row < shape.rows(); ++row) {
+        const std::ptrdiff_t x = row / shape.m, c = row % shape.m;
+        const T* __restrict mask_row = mask + x * pitch;
+        const T* __restrict inverse_row = inverse_diagonal + x * pitch;
+        T* __restrict column = columns + c * pitch;
+        const T length = step[c];
+        T parts[lanes] = {}, square_parts[lanes] = {};
+        for (std::ptrdiff_t y = 0; y < pitch; y += lanes)
+            for (std::ptrdiff_t k = 0; k < lanes; ++k) {
+                const std::ptrdiff_t at = y + k;
+                v[at] += length * direction[at];
+                const T rest =
+                    residual[at] - length * (mask_row[at] * image[at] + ridge * direction[at]);
+                residual[at] = rest;
+                const T u = rest * inverse_row[at];
+                scaled[at] = u;
+                column[at] += u;
+                parts[k] += u;
+                square_parts[k] += rest * rest;
+            }
+        sums[row] = sum_of(parts);
+        squares[c] += static_cast<double>(sum_of(square_parts));
+        direction += pitch, image += pitch, v += pitch, residual += pitch, scaled += pitch;
+    }
+}
+
+// scaled -= (coarse[x, c] + coarse_columns[c, y]) / diag, and its dots with the residual.
+template <class T>
+GROKRFM_CLONES void subtract_coarse(BlockShape shape, const T* __restrict coarse,
+                                    const T* __restrict coarse_columns,
+                                    const T* __restrict inverse_diagonal,
+                                    const T* __restrict residual, T* __restrict scaled,
+                                    double* __restrict result) {
+    const std::ptrdiff_t pitch = shape.pitch;
+    std::fill(result, result + shape.m, 0.0);
+    for (std::ptrdiff_t row = 0; row < shape.rows(); ++row, residual += pitch, scaled += pitch) {
+        const std::ptrdiff_t x = row / shape.m, c = row % shape.m;
+        const T* __restrict inverse_row = inverse_diagonal + x * pitch;
+        const T* __restrict column = coarse_columns + c * pitch;
+        const T row_value = coarse[row];
+        T parts[lanes] = {};
+        for (std::ptrdiff_t y = 0; y < pitch; y += lanes)
+            for (std::ptrdiff_t k = 0; k < lanes; ++k) {
+                const T z = scaled[y + k] - (row_value + column[y + k]) * inverse_row[y + k];
+                scaled[y + k] = z;
+                parts[k] += z * residual[y + k];
+            }
+        result[c] += static_cast<double>(sum_of(parts));
+    }
+}
+
+// out = factor[c] out + other_factor[c] other, with the line sums of the result.
+template <class T>
+GROKRFM_CLONES void combine(BlockShape shape, const T* __restrict factor,
+                            const T* __restrict other_factor, const T* __restrict other,
+                            T* __restrict out, T* __restrict sums, T* __restrict columns) {
+    const std::ptrdiff_t pitch = shape.pitch;
+    std::fill(columns, columns + shape.m * pitch, T(0));
+    for (std::ptrdiff_t row = 0; row < shape.rows(); ++row, other += pitch, out += pitch) {
+        const std::ptrdiff_t c = row % shape.m;
+        T* __restrict column = columns + c * pitch;
+        const T first = factor[c], second = other_factor[c];
+        T parts[lanes] = {};
+        for (std::ptrdiff_t y = 0; y < pitch; y += lanes)
+            for (std::ptrdiff_t k = 0; k < lanes; ++k) {
+                const T value = first * out[y + k] + second * other[y + k];
+                out[y + k] = value;
+                column[y + k] += value;
+                parts[k] += value;
+            }
+        sums[row] = sum_of(parts);
+    }
+}
+
+// Keeps, for each pair, the largest output and its class, first_class + c.
+template <class T>
+GROKRFM_CLONES void keep_best(BlockShape shape, const T* __restrict f, std::int32_t first_class,
+                              T* __restrict best, std::int32_t* __restrict best_class) {
+    for (std::ptrdiff_t row = 0; row < shape.rows(); ++row, f += shape.pitch) {
+        const std::ptrdiff_t x = row / shape.m;
+        const auto label = first_class + static_cast<std::int32_t>(row % shape.m);
+        T* __restrict best_row = best + x * shape.p;
+        std::int32_t* __restrict class_row = best_class + x * shape.p;
+        for (std::ptrdiff_t y = 0; y < shape.p; ++y) {
+            const bool better = f[y] > best_row[y];
+            best_row[y] = better ? f[y] : best_row[y];
+            class_row[y] = better ? label : class_row[y];
+        }
+    }
+}
+
+// In place, with products = V [Q12' | Q22] and h = Q11 V, the terms of Z Q Z:
+// cross[x, y] += sum_c r h + V Q22 o s, left = V Q22 + 2 r o Q12, h += 2 Q12 o s.
+template <class T>
+GROKRFM_CLONES void combine_moments(BlockShape shape, const T* __restrict products,
+                                    const T* __restrict sums, const T* __restrict columns,
+                                    const T* __restrict q12, T* __restrict h, T* __restrict left,
+                                    T* __restrict cross) {
+    const std::ptrdiff_t pitch = shape.pitch;
+    for (std::ptrdiff_t row = 0; row < shape.rows(); ++row, h += pitch, left += pitch) {
+        const std::ptrdiff_t x = row / shape.m;
+        const T* __restrict product = products + row * 2 * pitch + pitch;
+        const T* __restrict s = columns + row % shape.m * pitch;
+        const T* __restrict q = q12 + x * pitch;
+        T* __restrict cross_row = cross + x * pitch;
+        const T r = sums[row];
+        for (std::ptrdiff_t y = 0; y < pitch; ++y) {
+            cross_row[y] += r * h[y] + product[y] * s[y];
+            left[y] = product[y] + 2 * r * q[y];
+            h[y] += 2 * q[y] * s[y];
+        }
+    }
+}
+
+}  // namespace grokrfm

@@ -1,0 +1,279 @@
+"""Rounds of the quadratic family on the p × p grid of pairs, without a kernel matrix.
+
+For kernels k = pairs · s² + norms · (q_x − shift)(q_z − shift) the dual coefficients of a class are
+a grid V; prediction on all pairs costs 10 p³ flops a class and the AGOP has a closed form. The
+mathematics stands in csrc/grid_round.h. Here: what a round shares over its classes, and the array
+source of the round itself, the reference for the compiled one and the CuPy path.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Form = tuple[float, float, float]  # pairs, norms, shift
+
+
+@dataclass
+class GridSums:
+    """What a range of classes adds to a round; ranges add up.
+
+    Attributes
+    ----------
+    zqz, tz : array, shape (2p, 2p)
+        Σ_c Z_c Q Z_c and Σ_c t_c Z_c.
+    t_squared : float
+        Σ_c t_c².
+    best, best_class : array, shape (p, p)
+        Largest output of each pair and its class.
+    train_squares, test_squares : float
+        Sum of the squared outputs on training and test pairs.
+    iterations, residuals : array, shape (c,)
+        Conjugate-gradient steps and true relative residual of each class.
+    """
+
+    zqz: Any
+    tz: Any
+    t_squared: float
+    best: Any
+    best_class: Any
+    train_squares: float
+    test_squares: float
+    iterations: Any
+    residuals: Any
+
+
+def blocks(M: Any) -> tuple[Any, Any, Any]:
+    """Return A, B and D of M = [[A, B], [Bᵀ, D]], each (p, p)."""
+    p = len(M) // 2
+    return M[:p, :p], M[:p, p:], M[p:, p:]
+
+
+def shifted_norms(M: Any, form: Form, xp: Any = np) -> Any:
+    """q(a, b) − shift on all pairs, (p, p)."""
+    A, B, D = blocks(M)
+    return xp.diag(A)[:, None] + xp.diag(D)[None, :] + 2 * B - form[2]
+
+
+def kernel_diagonal(M: Any, form: Form, xp: Any = np) -> Any:
+    """k(x, x) on all pairs, (p, p)."""
+    shifted = shifted_norms(M, form, xp)
+    return form[0] * (shifted + form[2]) ** 2 + form[1] * shifted**2
+
+
+def coarse_matrix(M: Any, form: Form, ridge: float, mask: Any, xp: Any = np) -> Any:
+    """C (I + G C)⁻¹ with C = pairs M∘M + norms v vᵀ and G = Wᵀ diag(K)⁻¹ W, (2p, 2p), float64.
+
+    Woodbury's formula with it inverts the preconditioner diag(K) + W C Wᵀ, W the indicators of
+    rows and columns: of k = pairs · s² the squares of s's four look-ups depend on rows and columns
+    alone and make up C exactly; the cross terms are left to the diagonal.
+    """
+    M = M.astype(xp.float64)
+    weight = mask / (kernel_diagonal(M, form, xp) + ridge)
+    v = xp.diag(M) - form[2] / 2
+    C = form[0] * M * M + form[1] * xp.outer(v, v)
+    G = xp.zeros_like(M)
+    p = len(M) // 2
+    G[:p, p:], G[p:, :p] = weight, weight.T
+    xp.fill_diagonal(G, xp.concatenate([weight.sum(axis=1), weight.sum(axis=0)]))
+    return xp.linalg.solve(xp.eye(2 * p) + C @ G, C)
+
+
+def second_moment(mask: Any, centred: bool, xp: Any = np) -> Any:
+    """(1/n) Σ (x − x̄)(x − x̄)ᵀ over the training inputs, or uncentred, (2p, 2p), float64."""
+    p = len(mask)
+    counts = xp.concatenate([mask.sum(axis=1), mask.sum(axis=0)]).astype(xp.float64)
+    S = xp.diag(counts)
+    S[:p, p:], S[p:, :p] = mask, mask.T
+    S /= mask.sum()
+    if centred:
+        mean = counts / mask.sum()
+        S -= xp.outer(mean, mean)
+    return S
+
+
+def agop_from_sums(M: Any, form: Form, S: Any, sums: GridSums) -> Any:
+    """AGOP = 4 M (pairs² Σ ZQZ + pairs · norms (T M S + S M T) + norms² Σt² S) M, (2p, 2p).
+
+    T = Σ t Z; S is the second moment of the training inputs, centred for per-class centring.
+    """
+    pairs, norms, _ = form
+    m = M.astype(S.dtype)
+    inner = pairs**2 * sums.zqz.astype(S.dtype)
+    if norms:
+        cross = sums.tz.astype(S.dtype) @ m @ S
+        inner += pairs * norms * (cross + cross.T) + norms**2 * sums.t_squared * S
+    G = 4 * m @ inner @ m
+    return (0.5 * (G + G.T)).astype(M.dtype)
+
+
+def apply(M: Any, form: Form, V: Any, xp: Any = np) -> Any:
+    """Outputs f on all pairs, (c, p, p), for dual coefficients V, (c, p, p)."""
+    A, B, D = blocks(M)
+    pairs, norms, _ = form
+    r, s = V.sum(axis=2), V.sum(axis=1)
+    VD, VB = V @ D, V @ B.T
+    W12 = A @ (VD + r[:, :, None] * B) + B @ (s[:, :, None] * D) + VB.transpose(0, 2, 1) @ B
+    lines = xp.concatenate([r, s], axis=1) @ (M * M)
+    w = lines + 2 * xp.concatenate([(A * VB).sum(axis=1), (B * VD).sum(axis=1)], axis=1)
+    p = len(A)
+    f = pairs * (w[:, :p, None] + w[:, None, p:] + 2 * W12)
+    if norms:
+        shifted = shifted_norms(M, form, xp)
+        f = f + norms * (V * shifted).sum(axis=(1, 2))[:, None, None] * shifted
+    return f
+
+
+def grid_round(
+    xp: Any,
+    M: Any,
+    form: Form,
+    ridge: float,
+    train_labels: Any,
+    test_labels: Any,
+    coarse: Any,
+    moment: Any,
+    dual: Any,
+    previous: Any,
+    own: Any,
+    tolerance: float,
+    max_iterations: int,
+    starts: int,
+    first_class: int = 0,
+) -> GridSums:
+    """Solve, evaluate and sum for the classes first_class … first_class + c − 1.
+
+    Parameters
+    ----------
+    M, coarse, moment : array, shape (2p, 2p)
+        Feature matrix, `coarse_matrix`, and Q = M S M.
+    train_labels, test_labels : array of int32, shape (p, p)
+        −1 off the training and test pairs.
+    dual, previous : array, shape (c, n)
+        Solutions of the last two rounds in row-major order of the training pairs; replaced by those
+        of this round and the last.
+    own : array, shape (p, p)
+        Receives the output of each pair's own class, where that is in the range.
+    tolerance : float
+        Relative residual ‖y − K α‖ / ‖y‖ at which a class is done.
+    max_iterations : int
+        0 takes the dual coefficients as they are.
+    starts : int
+        How many of `dual`, `previous` hold a solution: 0, 1 or 2.
+    """
+    p, c = len(train_labels), len(dual)
+    trained = train_labels >= 0
+    mask = trained.astype(M.dtype)
+    labels = xp.arange(first_class, first_class + c)[:, None, None]
+    Y = (train_labels[None] == labels).astype(M.dtype)
+    target_norms = xp.sqrt(Y.sum(axis=(1, 2)))
+    target_norms = xp.where(target_norms > 0, target_norms, 1)
+
+    def scatter(compact: Any) -> Any:
+        V = xp.zeros((c, p, p), dtype=M.dtype)
+        V[:, trained] = compact
+        return V
+
+    def dots(U: Any, V: Any) -> Any:
+        return (U * V).sum(axis=(1, 2))
+
+    def relative(R: Any) -> Any:
+        return xp.sqrt(dots(R, R)) / target_norms
+
+    def times_kernel(V: Any) -> Any:
+        return mask * apply(M, form, V, xp) + ridge * V
+
+    inverse_diagonal = mask / (kernel_diagonal(M, form, xp) + ridge)
+
+    def precondition(R: Any) -> Any:
+        U = R * inverse_diagonal
+        lines = xp.concatenate([U.sum(axis=2), U.sum(axis=1)], axis=1) @ coarse.T
+        return U - (lines[:, :p, None] + lines[:, None, p:]) * inverse_diagonal
+
+    iterations = xp.zeros(c, dtype=int)
+    V = scatter(dual)
+    if max_iterations > 0:
+        V = _start(xp, [scatter(dual), scatter(previous)][:starts], times_kernel, dots, Y)
+        stopped = xp.zeros(c, dtype=bool)
+        R = Y - times_kernel(V)
+        left = max_iterations
+        while left > 0:
+            before = xp.where(stopped, 0, relative(R)).max()
+            if before <= tolerance:
+                break
+            Z = precondition(R)
+            P, product = Z, dots(R, Z)
+            while left > 0:
+                open_ = ~stopped & (relative(R) > tolerance)
+                if not bool(open_.any()):
+                    break
+                KP = times_kernel(P)
+                curvature = dots(P, KP)
+                stopped |= open_ & ~((curvature > 0) & (product > 0))
+                open_ &= ~stopped
+                step = xp.where(open_, product / xp.where(open_, curvature, 1), 0)[:, None, None]
+                V, R = V + step * P, R - step * KP
+                iterations += open_
+                Z = precondition(R)
+                following = dots(R, Z)
+                factor = xp.where(product > 0, following / xp.where(product > 0, product, 1), 0)
+                P, product = Z + factor[:, None, None] * P, following
+                left -= 1
+            R = Y - times_kernel(V)
+            if xp.where(stopped, 0, relative(R)).max() > 0.5 * before:
+                break
+        previous[...] = dual
+        dual[...] = V[:, trained]
+    f = apply(M, form, V, xp)
+    for known in (train_labels, test_labels):
+        here = (known >= first_class) & (known < first_class + c)
+        own[here] = xp.take_along_axis(
+            f, xp.clip(known - first_class, 0, c - 1)[None].astype(xp.int64), axis=0
+        )[0][here]
+    residuals = relative(Y - mask * f - ridge * V)
+    zqz, tz, t_squared = _moments(xp, M, form, V, moment)
+    return GridSums(
+        zqz=zqz, tz=tz, t_squared=t_squared, best=f.max(axis=0),
+        best_class=f.argmax(axis=0) + first_class,
+        train_squares=float((f[:, trained] ** 2).sum()),
+        test_squares=float((f[:, test_labels >= 0] ** 2).sum()),
+        iterations=iterations, residuals=residuals,
+    )
+
+
+def _start(xp: Any, solutions: list[Any], times_kernel: Any, dots: Any, Y: Any) -> Any:
+    """Combine earlier solutions into the start with the smallest error in the energy norm."""
+    if not solutions:
+        return xp.zeros_like(Y)
+    first = solutions[0]
+    h11, g1 = dots(first, times_kernel(first)), dots(first, Y)
+    single = xp.where(h11 > 0, g1 / xp.where(h11 > 0, h11, 1), 0)
+    if len(solutions) == 1:
+        return single[:, None, None] * first
+    second = solutions[1]
+    image = times_kernel(second)
+    h12, h22, g2 = dots(first, image), dots(second, image), dots(second, Y)
+    determinant = h11 * h22 - h12 * h12
+    apart = determinant > 1e-6 * h11 * h22  # else the second adds rounding errors alone
+    safe = xp.where(apart, determinant, 1)
+    a = xp.where(apart, (g1 * h22 - g2 * h12) / safe, single)
+    b = xp.where(apart, (g2 * h11 - g1 * h12) / safe, 0)
+    return a[:, None, None] * first + b[:, None, None] * second
+
+
+def _moments(xp: Any, M: Any, form: Form, V: Any, Q: Any) -> tuple[Any, Any, float]:
+    """Σ Z Q Z, Σ t Z and Σ t², class by class."""
+    p = V.shape[1]
+    zqz, tz, t_squared = xp.zeros_like(M), xp.zeros_like(M), 0.0
+    shifted = shifted_norms(M, form, xp)
+    for grid in V:
+        Z = xp.diag(xp.concatenate([grid.sum(axis=1), grid.sum(axis=0)]))
+        Z[:p, p:], Z[p:, :p] = grid, grid.T
+        zqz += Z @ Q @ Z
+        if form[1]:
+            t = float((grid * shifted).sum())
+            tz += t * Z
+            t_squared += t * t
+    return zqz, tz, t_squared

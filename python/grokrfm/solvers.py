@@ -1,0 +1,96 @@
+"""Choice of the solver by name, kernel, data and memory."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+
+from . import memory
+from .array_operations import ArrayOperations
+from .checks import check_one_of
+from .kernels import Kernel, quadratic_form
+from .machines import CholeskyMachine, Data, DenseEvaluator, Evaluator, Grid, GridMachine
+
+SOLVERS = ("auto", "cg", "cholesky")
+# Below this many training pairs a Cholesky solve takes a few milliseconds and is exact.
+AUTO_CG_PAIRS = 1000
+
+_logger = logging.getLogger("grokrfm")
+
+
+def grid_obstacle(kernel: Kernel, data: Data) -> str | None:
+    """Why the run cannot go over the grid of pairs, or None."""
+    if quadratic_form(kernel) is None:
+        return f"the {kernel.name} kernel is not of the quadratic family"
+    pairs = np.concatenate([data.train, data.test]) @ [data.modulus, 1]
+    if len(np.unique(pairs)) < len(pairs):
+        return "a pair is given more than once among training and evaluation pairs"
+    return None
+
+
+def choose_solver(solver: str, kernel: Kernel, data: Data, itemsize: int) -> str:
+    """Return "cg" or "cholesky".
+
+    "auto" takes conjugate gradients where they apply and there are at least `AUTO_CG_PAIRS`
+    training pairs or the kernel matrix would not fit into memory, and logs its choice.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown or "cg" does not apply.
+    """
+    check_one_of("solver", solver, SOLVERS)
+    obstacle = grid_obstacle(kernel, data)
+    if solver == "cg" and obstacle:
+        raise ValueError(f"solver: 'cg' does not apply, {obstacle}")
+    if solver != "auto":
+        return solver
+    available = memory.available_bytes()
+    fits = available is None or CholeskyMachine.required_bytes(data, itemsize) <= available
+    large = len(data.train) >= AUTO_CG_PAIRS
+    choice = "cg" if obstacle is None and (large or not fits) else "cholesky"
+    _logger.info("solver: auto chose %s for %d training pairs%s", choice, len(data.train),
+                 f" ({obstacle})" if obstacle else "")
+    return choice
+
+
+def require_memory(solver: str, data: Data, itemsize: int, matrices: int) -> None:
+    """Raise MemoryError if a run that keeps that many feature matrices cannot fit."""
+    machine = GridMachine if solver == "cg" else CholeskyMachine
+    need = machine.required_bytes(data, itemsize) + matrices * (2 * data.modulus) ** 2 * itemsize
+    memory.require(
+        need,
+        f"a run with solver '{solver}' on {len(data.train)} training pairs",
+        "use fewer training pairs or dtype='float32'"
+        + ("" if solver == "cg" else ", or solver='cg' where it applies"),
+    )
+
+
+def make_machine(
+    solver: str,
+    operations: ArrayOperations,
+    kernel: Kernel,
+    data: Data,
+    *,
+    dtype: Any,
+    ridge: float,
+    centred: bool,
+    tolerance: float,
+) -> CholeskyMachine | GridMachine:
+    """Return the machine for a chosen solver.
+
+    With compiled operations the quadratic family is evaluated on the grid whatever the solver; the
+    array operations keep to sums over training points, as the reference.
+    """
+    form = quadratic_form(kernel)
+    if form is not None and solver == "cg":
+        grid = Grid(operations, form, data, dtype, ridge, centred)
+        return GridMachine(operations, grid, data, dtype, tolerance)
+    evaluator: Evaluator
+    if form is not None and operations.compiled and grid_obstacle(kernel, data) is None:
+        evaluator = Grid(operations, form, data, dtype, ridge, centred)
+    else:
+        evaluator = DenseEvaluator(operations, kernel, data, dtype, ridge, centred)
+    return CholeskyMachine(operations, kernel, data, dtype, ridge, evaluator)
