@@ -6,6 +6,8 @@ names none. Plain formulas, nothing cached; the compiled operations in `cpp` mus
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,11 @@ class ArrayOperations:
 
     def __init__(self, xp: Any = np) -> None:
         self.xp = xp
+
+    @contextmanager
+    def own_threads(self) -> Iterator[int]:
+        """Region in which the operations thread by themselves; nothing to do for arrays."""
+        yield 1
 
     def asarray(self, array: Any, dtype: Any) -> Any:
         """Copy `array` to the device, C-contiguous, in that dtype."""

@@ -27,6 +27,7 @@ class CppOperations(ArrayOperations):
     def __init__(self) -> None:
         super().__init__(np)
         self._blas = ThreadpoolController().select(user_api="blas")
+        self._held = 0  # threads of the region in progress, if any
 
     @property
     def threads(self) -> int:
@@ -34,20 +35,31 @@ class CppOperations(ArrayOperations):
         return max((pool.num_threads for pool in self._blas.lib_controllers), default=1)
 
     @contextmanager
-    def _own_threads(self) -> Iterator[int]:
-        """Yield the number of threads, with BLAS kept to one: each of ours calls it."""
-        threads = self.threads
-        with self._blas.limit(limits=1):
-            yield threads
+    def own_threads(self) -> Iterator[int]:
+        """Yield the number of threads, with BLAS kept to one: each of ours calls it.
+
+        Around a whole run too, and then once: BLAS workers go on spinning after a threaded call and
+        would slow down the parallel regions that follow.
+        """
+        if self._held:
+            yield self._held
+            return
+        self._held = self.threads
+        try:
+            with self._blas.limit(limits=1):
+                yield self._held
+        finally:
+            self._held = 0
 
     def kernel_matrix(
         self, kernel: Kernel, M: Any, inputs: Any, other: Any = None, out: Any = None
     ) -> Any:
-        return _cpu.kernel_matrix(kernel, M, inputs, other, out, self.threads)
+        with self.own_threads() as threads:
+            return _cpu.kernel_matrix(kernel, M, inputs, other, out, threads)
 
     def cholesky_solve(self, K: Any, Y: Any) -> Any:
         solution = np.array(Y.T, order="C")
-        with self._own_threads() as threads:
+        with self.own_threads() as threads:
             info = _cpu.cholesky_solve(K, solution, threads)
         if info != 0:
             raise np.linalg.LinAlgError(
@@ -58,7 +70,7 @@ class CppOperations(ArrayOperations):
     def decision_function(
         self, kernel: Kernel, M: Any, evaluation: Any, train: Any, dual_coefficients: Any
     ) -> Any:
-        with self._own_threads() as threads:
+        with self.own_threads() as threads:
             return _cpu.decision_function(
                 kernel, M, evaluation, train, dual_coefficients, threads
             )
@@ -66,13 +78,13 @@ class CppOperations(ArrayOperations):
     def agop(
         self, kernel: Kernel, M: Any, train: Any, dual_coefficients: Any, centred: bool
     ) -> Any:
-        with self._own_threads() as threads:
+        with self.own_threads() as threads:
             return _cpu.agop(kernel, M, train, dual_coefficients, centred, threads)
 
     def grid_round(self, *arguments: Any) -> GridSums:
-        with self._own_threads() as threads:
+        with self.own_threads() as threads:
             return GridSums(**_cpu.grid_round(*arguments, threads=threads))
 
     def matrix_power(self, G: Any, exponent: float) -> Any:
-        with self._own_threads():
+        with self.own_threads():
             return _cpu.matrix_power(G, exponent)

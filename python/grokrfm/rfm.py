@@ -240,8 +240,9 @@ class RFMClassifier:
         rows: list[dict[str, float]] = []
         matrices: list[NDArray[Any]] = []
         try:
-            self._iterate(machine, operations.asarray(start, dtype), tuple(callbacks),
-                          rows, matrices)
+            with operations.own_threads():
+                self._iterate(machine, operations.asarray(start, dtype), tuple(callbacks),
+                              rows, matrices)
         except BaseException:
             # The broken round may have left its dual coefficients: back to the last complete one.
             if rows:
