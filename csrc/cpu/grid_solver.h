@@ -18,7 +18,8 @@ struct GridRound {
           test_mask(indicator(given.test_labels)),
           inverse_diagonal(make_grid<T>(map.p, map.pitch, [&](auto x, auto y) {
               const auto at = static_cast<std::size_t>(x * map.pitch + y);
-              return mask[at] > 0 ? 1 / (map.diagonal[at] + given.ridge) : T(0);
+              const T diagonal = map.diagonal[at] + given.ridge;
+              return mask[at] > 0 && diagonal > 0 ? 1 / diagonal : T(0);
           })) {}
 
     const GridProblem<T>& problem;

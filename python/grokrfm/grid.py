@@ -63,6 +63,13 @@ def kernel_diagonal(M: Any, form: Form, xp: Any = np) -> Any:
     return form[0] * (shifted + form[2]) ** 2 + form[1] * shifted**2
 
 
+def inverse_diagonal(M: Any, form: Form, ridge: float, mask: Any, xp: Any = np) -> Any:
+    """1 / (k(x, x) + ridge) on the training pairs, (p, p); 0 off them and where it is not > 0."""
+    diagonal = kernel_diagonal(M, form, xp) + ridge
+    good = (mask > 0) & (diagonal > 0)
+    return xp.where(good, 1 / xp.where(good, diagonal, 1), 0)
+
+
 def coarse_matrix(M: Any, form: Form, ridge: float, mask: Any, xp: Any = np) -> Any:
     """C (I + G C)⁻¹ with C = pairs M∘M + norms v vᵀ and G = Wᵀ diag(K)⁻¹ W, (2p, 2p), float64.
 
@@ -71,7 +78,7 @@ def coarse_matrix(M: Any, form: Form, ridge: float, mask: Any, xp: Any = np) -> 
     alone and make up C exactly; the cross terms are left to the diagonal.
     """
     M = M.astype(xp.float64)
-    weight = mask / (kernel_diagonal(M, form, xp) + ridge)
+    weight = inverse_diagonal(M, form, ridge, mask, xp)
     v = xp.diag(M) - form[2] / 2
     C = form[0] * M * M + form[1] * xp.outer(v, v)
     G = xp.zeros_like(M)
@@ -185,12 +192,12 @@ def grid_round(
     def times_kernel(V: Any) -> Any:
         return mask * apply(M, form, V, xp) + ridge * V
 
-    inverse_diagonal = mask / (kernel_diagonal(M, form, xp) + ridge)
+    inverse = inverse_diagonal(M, form, ridge, mask, xp)
 
     def precondition(R: Any) -> Any:
-        U = R * inverse_diagonal
+        U = R * inverse
         lines = xp.concatenate([U.sum(axis=2), U.sum(axis=1)], axis=1) @ coarse.T
-        return U - (lines[:, :p, None] + lines[:, None, p:]) * inverse_diagonal
+        return U - (lines[:, :p, None] + lines[:, None, p:]) * inverse
 
     iterations = xp.zeros(c, dtype=int)
     V = scatter(dual)

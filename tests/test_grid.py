@@ -1,0 +1,249 @@
+"""Rounds on the grid of pairs against the dense operations, and conjugate gradients against Cholesky."""
+
+import logging
+import warnings
+
+import numpy as np
+import pytest
+from cases import CASES, assert_close, metric
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from grokrfm import ModularTask, RFMClassifier, SolverWarning, memory
+from grokrfm.array_operations import ArrayOperations
+from grokrfm.cpp import CppOperations
+from grokrfm.grid import apply
+from grokrfm.kernels import quadratic_form
+from grokrfm.machines import Data, DenseEvaluator, Grid, GridMachine
+from grokrfm.machines import pair_indices
+
+REFERENCE, CPP = ArrayOperations(), CppOperations()
+FAMILY = [case for case in CASES if quadratic_form(case.kernel(4)) is not None]
+KINDS = ("definite", "singular", "indefinite")
+BOUNDS = {"float64": 1e-11, "float32": 2e-4}
+
+
+def make_data(p, seed=0, fraction=0.5):
+    split = ModularTask("x+y", p).split(fraction, seed) if fraction < 1 else None
+    if split is None:
+        pairs = ModularTask("x+y", p).pairs
+        return Data(pairs, pairs.sum(axis=1) % p, pairs[:0], pairs[:0, 0], p, p)
+    return Data(split.X_train, split.y_train, split.X_test, split.y_test, p, p)
+
+
+def test_the_family():
+    assert [case.name for case in FAMILY] == ["quadratic", "general_quadratic", "quadratic_ntk"]
+
+
+@given(seed=st.integers(0, 2**32 - 1), p=st.integers(2, 9), kind=st.sampled_from(KINDS),
+       case=st.sampled_from(FAMILY), share=st.floats(0.05, 1))
+@settings(max_examples=40, deadline=None)
+def test_operator_is_the_dense_kernel_matrix(seed, p, kind, case, share):
+    rng = np.random.default_rng(seed)
+    M, kernel = metric(rng, 2 * p, kind), case.kernel(2 * p)
+    mask = rng.random((p, p)) < share
+    V = rng.normal(size=(3, p, p)) * mask
+    everything = pair_indices(np.argwhere(np.ones((p, p))), p)
+    K = REFERENCE.kernel_matrix(kernel, M, everything)
+    expected = (V.reshape(3, -1) @ K).reshape(3, p, p)
+    scale = np.abs(K).max() * np.abs(V).sum(axis=(1, 2)).max(initial=0)
+    assert_close(apply(M, quadratic_form(kernel), V), expected, 1e-13, scale)
+
+
+@pytest.mark.parametrize("centred", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("p, fraction", [(2, 0.5), (2, 1), (5, 0.04), (7, 0.5), (9, 1), (17, 0.4)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("case", FAMILY, ids=str)
+def test_evaluation_of_given_coefficients(case, dtype, p, fraction, kind, centred):
+    """Scores, residual and AGOP from the grid, compiled and array source, against dense sums."""
+    rng = np.random.default_rng(1)
+    data, kernel = make_data(p, fraction=fraction), case.kernel(2 * p)
+    M, alpha = metric(rng, 2 * p, kind), rng.normal(size=(len(data.train), p))
+    expected = DenseEvaluator(REFERENCE, kernel, data, "float64", 0.25, centred)(M, alpha)
+    dense_agop = expected.agop()
+    scale = np.abs(DenseEvaluator(REFERENCE, kernel, data, "float64", 0.25, False)(
+        M, alpha).agop()).max()
+    for operations in (CPP, REFERENCE):
+        grid = Grid(operations, quadratic_form(kernel), data, dtype, 0.25, centred)
+        actual = grid(M.astype(dtype), alpha.astype(dtype))
+        assert_close(actual.agop(), dense_agop.astype(dtype), BOUNDS[dtype], scale)
+        for name in ("train", "test"):
+            ours, theirs = getattr(actual, name), getattr(expected, name)
+            assert ours.mse == pytest.approx(theirs.mse, rel=BOUNDS[dtype], nan_ok=True)
+            assert ours.correct_class_mse == pytest.approx(
+                theirs.correct_class_mse, rel=10 * BOUNDS[dtype], nan_ok=True)
+            if dtype == "float64":
+                assert ours.accuracy == pytest.approx(theirs.accuracy, nan_ok=True)
+        assert actual.residual == pytest.approx(expected.residual, rel=BOUNDS[dtype])
+
+
+@pytest.mark.parametrize("ridge", [0.0, 0.5])
+@pytest.mark.parametrize("operations", [CPP, REFERENCE], ids=["cpp", "array"])
+@pytest.mark.parametrize("case", FAMILY, ids=str)
+def test_conjugate_gradients_reach_the_solution(case, operations, ridge):
+    """Over rounds with changing M, from cold, one and two earlier solutions."""
+    p, rng = 11, np.random.default_rng(2)
+    data, kernel = make_data(p), case.kernel(2 * p)
+    M = np.eye(2 * p)
+    grid = Grid(operations, quadratic_form(kernel), data, "float64", ridge, True)
+    machine = GridMachine(operations, grid, data, "float64", 1e-11)
+    inputs = pair_indices(data.train, p)
+    Y = np.eye(p)[data.train_labels]
+    for _ in range(4):
+        evaluation = machine.fit(M)
+        K = REFERENCE.kernel_matrix(kernel, M, inputs) + ridge * np.eye(len(inputs))
+        solution = np.linalg.solve(K, Y)
+        alpha = machine.dual_coefficients
+        assert_close(alpha, solution, 1e-8)
+        residual = np.linalg.norm(Y - K @ alpha, axis=0) / np.linalg.norm(Y, axis=0)
+        assert evaluation.residual == pytest.approx(residual.max(), rel=0.05)
+        assert evaluation.residual <= 1e-11
+        assert 0 < machine.cg_iterations < 60
+        M = M + 0.05 * metric(rng, 2 * p, "definite")
+
+
+def test_compiled_and_array_rounds_take_the_same_steps():
+    data = make_data(13)
+    form = quadratic_form(FAMILY[0].kernel(26))
+    sums = []
+    for operations in (CPP, REFERENCE):
+        grid = Grid(operations, form, data, "float64", 0.0, True)
+        dual = np.zeros((13, len(data.train)))
+        M = metric(np.random.default_rng(3), 26, "definite")
+        sums.append(grid.round(M, dual, dual.copy(), 1e-9, 500, 0)[1])
+    np.testing.assert_array_equal(sums[0].iterations, sums[1].iterations)
+    np.testing.assert_array_equal(sums[0].best_class, sums[1].best_class)
+    np.testing.assert_allclose(sums[0].best, sums[1].best, rtol=1e-6)
+
+
+def test_ranges_of_classes_add_up():
+    """The unit of work: two halves of the classes give what all classes together give."""
+    p, data = 11, make_data(11)
+    grid = Grid(CPP, quadratic_form(FAMILY[1].kernel(2 * p)), data, "float64", 0.0, True)
+    rng = np.random.default_rng(4)
+    M = metric(rng, 2 * p, "definite")
+    dual = rng.normal(size=(p, len(data.train)))
+    S = grid._second_moment
+    coarse = np.zeros_like(M)
+
+    def part(first, last):
+        return CPP.grid_round(
+            M, grid._form, 0.0, grid._train_labels, grid._test_labels, coarse, M @ S @ M,
+            dual[first:last].copy(), dual[first:last].copy(), grid._own, 1.0, 0, 0, first)
+
+    whole, low, high = part(0, p), part(0, 4), part(4, p)
+    for name in ("zqz", "tz", "t_squared", "train_squares", "test_squares"):
+        np.testing.assert_allclose(getattr(low, name) + getattr(high, name), getattr(whole, name),
+                                   rtol=1e-10, atol=1e-9)
+    best = np.where(low.best >= high.best, low.best_class, high.best_class)
+    np.testing.assert_array_equal(best, whole.best_class)
+
+
+@pytest.mark.parametrize("p, operation, seed", [
+    (31, "x+y", 0), (31, "x-y", 1), (31, "x*y", 2), (31, "x/y", 3),
+    (61, "x+y", 4), (61, "x-y", 5), (61, "x*y", 6), (61, "x/y", 7), (97, "x+y", 8)])
+def test_accuracy_curve_in_single_precision_follows_cholesky_in_double(p, operation, seed):
+    split = ModularTask(operation, p).split(0.5, seed)
+
+    def curve(**parameters):
+        model = RFMClassifier(p, iterations=30 if p < 97 else 14, **parameters)
+        model.fit(split.X_train, split.y_train, (split.X_test, split.y_test))
+        assert model.solver_ == parameters["solver"]
+        return model.history_
+
+    fast = curve(solver="cg")
+    exact = curve(solver="cholesky", dtype="float64")
+    assert np.abs(fast["test_accuracy"] - exact["test_accuracy"]).max() <= 0.005
+    assert fast["residual"].max() <= 4e-5
+    np.testing.assert_allclose(fast["test_mse"], exact["test_mse"], rtol=2e-3)
+
+
+def test_cholesky_evaluated_on_the_grid_is_cholesky_evaluated_densely():
+    split = ModularTask("x*y", 13).split(0.5, 0)
+    histories = [
+        RFMClassifier(13, solver="cholesky", backend=backend, dtype="float64", iterations=6)
+        .fit(split.X_train, split.y_train, (split.X_test, split.y_test)).history_
+        for backend in ("cpp", "numpy")
+    ]
+    for key in ("test_accuracy", "test_mse", "feature_trace", "test_correct_class_mse"):
+        np.testing.assert_allclose(histories[0][key], histories[1][key], rtol=1e-6)
+
+
+def test_same_seed_same_history():
+    split = ModularTask("x+y", 37).split(0.5, 0)
+    first, second = (RFMClassifier(37, solver="cg", iterations=4).fit(
+        split.X_train, split.y_train, (split.X_test, split.y_test)) for _ in range(2))
+    np.testing.assert_array_equal(first.feature_matrices_, second.feature_matrices_)
+    np.testing.assert_array_equal(first.dual_coef_, second.dual_coef_)
+
+
+def test_dual_coefficients_belong_to_the_pairs_in_their_order():
+    split = ModularTask("x+y", 13).split(0.5, 0)
+    model = RFMClassifier(13, solver="cg", dtype="float64", tol=1e-10, iterations=3)
+    model.fit(split.X_train, split.y_train, (split.X_test, split.y_test))
+    outputs = model.decision_function(split.X_train)
+    np.testing.assert_allclose(outputs, np.eye(13)[split.y_train], atol=1e-8)
+    assert model.score(split.X_test, split.y_test) == model.history_["test_accuracy"][-1]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_smallest_runs_and_empty_classes(dtype):
+    one = RFMClassifier(2, solver="cg", iterations=2, dtype=dtype, centering="none")
+    one.fit([[1, 0]], [1])
+    assert one.history_["train_accuracy"].tolist() == [1, 1, 1]
+    split = ModularTask("x+y", 7).split(0.6)
+    kept = split.y_train != 3
+    model = RFMClassifier(7, solver="cg", iterations=3, dtype=dtype)
+    model.fit(split.X_train[kept], split.y_train[kept], (split.X_test, split.y_test))
+    np.testing.assert_array_equal(model.dual_coef_[:, 3], 0)
+    assert np.isfinite(model.history_["test_mse"]).all()
+    pairs = ModularTask("x+y", 5).pairs
+    everything = RFMClassifier(5, solver="cg", iterations=2, ridge=1e-3, dtype=dtype)
+    everything.fit(pairs, pairs.sum(axis=1) % 5)
+    assert (everything.history_["train_accuracy"] == 1).all()
+
+
+def test_zero_feature_matrix_is_warned_of():
+    # A single training pair has no centred gradients: M_1 = 0, and with it the kernel.
+    with pytest.warns(SolverWarning, match="relative residual 1.0e[+]00"):
+        model = RFMClassifier(2, solver="cg", iterations=1).fit([[1, 0]], [1])
+    assert model.history_["residual"].tolist() == [pytest.approx(0, abs=1e-6), 1]
+
+
+def test_indefinite_start_never_gives_nan_and_is_warned_of():
+    rng = np.random.default_rng(5)
+    M = rng.normal(size=(26, 26))
+    split = ModularTask("x+y", 13).split(0.5, 0)
+    model = RFMClassifier(13, solver="cg", iterations=0, dtype="float64")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(split.X_train, split.y_train, feature_matrix=M + M.T)
+    residual = model.history_["residual"][0]
+    assert np.isfinite(model.dual_coef_).all() and np.isfinite(residual)
+    said = [w for w in caught if issubclass(w.category, SolverWarning)]
+    assert bool(said) == (residual > 1e-5)
+
+
+def test_auto_chooses_and_says_so(caplog, monkeypatch):
+    def choice(p, **parameters):
+        split = ModularTask("x+y", p).split(0.5, 0)
+        return RFMClassifier(p, iterations=0, **parameters).fit(
+            split.X_train, split.y_train).solver_
+
+    with caplog.at_level(logging.INFO, logger="grokrfm"):
+        assert choice(47) == "cg"
+    assert "auto chose cg for 1104 training pairs" in caplog.text
+    assert choice(31) == "cholesky"
+    assert choice(47, kernel="gaussian") == "cholesky"
+    monkeypatch.setattr(memory, "available_bytes", lambda: 17_500_000)
+    assert choice(31) == "cg"  # the kernel matrix would not fit
+
+
+@pytest.mark.parametrize("X, kernel, message", [
+    ([[0, 1], [1, 1]], "gaussian", "solver: 'cg' does not apply, the gaussian kernel is not"),
+    ([[0, 1], [0, 1]], "quadratic", "solver: 'cg' does not apply, a pair is given more than once"),
+])
+def test_where_cg_does_not_apply(X, kernel, message):
+    with pytest.raises(ValueError, match=message):
+        RFMClassifier(3, solver="cg", kernel=kernel).fit(X, [1, 1])
