@@ -133,3 +133,44 @@ def test_help_and_info(tmp_path):
         assert "--" + name.replace("_", "-") in done.stdout
     info = json.loads(run("info", cwd=tmp_path).stdout)
     assert info["compiled"] is True and info["compiler"] and info["blas"]
+
+
+@pytest.mark.parametrize("solver", ["cg", "cholesky"])
+def test_killed_run_resumes_to_the_same_history(solver, tmp_path):
+    settings = ["run", "--modulus", "31", "--iterations", "60", "--solver", solver,
+                "--checkpoint-every", "1", "--output"]
+    whole = run(*settings, "whole", cwd=tmp_path)
+    assert whole.returncode == 0, whole.stderr
+    broken = tmp_path / "broken"
+    rounds_seen = []
+    for rounds in (1, 7, 20, 33):
+        arguments = ["run", "--resume", "broken"] if rounds_seen else [*settings, "broken"]
+        process = subprocess.Popen([*COMMAND, *arguments], cwd=tmp_path,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        metrics = broken / "metrics.jsonl"
+        deadline = time.monotonic() + 60
+        while not (metrics.exists() and metrics.read_text().count("\n") >= rounds):
+            assert time.monotonic() < deadline and process.poll() is None, process.stderr.read()
+        process.kill()
+        process.communicate()
+        rounds_seen.append(metrics.read_text().count("\n"))
+    assert max(rounds_seen) < 61, "the run ended before it could be killed"
+    done = run("run", "--resume", "broken", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    histories = [
+        [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        for name in ("whole", "broken")
+    ]
+    for row, again in zip(*histories, strict=True):
+        assert {**row, "seconds": 0} == {**again, "seconds": 0}
+    with np.load(tmp_path / "whole" / "features.npz") as a, np.load(broken / "features.npz") as b:
+        for name in a.files:
+            np.testing.assert_array_equal(a[name], b[name])
+    assert not (broken / "checkpoint.npz").exists()
+    again = run("run", "--resume", "broken", cwd=tmp_path)
+    assert again.returncode == 2 and "complete, nothing to resume" in again.stderr
+
+
+def test_nothing_to_resume(tmp_path):
+    done = run("run", "--resume", "nowhere", cwd=tmp_path)
+    assert done.returncode == 2 and "no run to resume" in done.stderr

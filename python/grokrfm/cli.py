@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import json
+import shlex
 import shutil
 import sys
 import time
@@ -17,6 +18,7 @@ import numpy as np
 
 from . import __version__
 from .backends import BACKENDS
+from .checks import check_integer
 from .features import circulant_deviation, cross_block
 from .info import build_info
 from .kernels import KERNELS
@@ -86,6 +88,10 @@ def _parser() -> argparse.ArgumentParser:
     output = run.add_argument_group("run")
     output.add_argument("--stop-accuracy", type=float, default=argparse.SUPPRESS, metavar="SHARE",
                         help="end after the first round with at least this test accuracy")
+    output.add_argument("--checkpoint-every", type=int, default=5, metavar="ROUNDS",
+                        help="store the state of the run after so many rounds; 0 for never")
+    output.add_argument("--resume", type=Path, default=None, metavar="FOLDER",
+                        help="go on with a broken run; all other settings come from the folder")
     output.add_argument("--output", type=Path, default=argparse.SUPPRESS, metavar="FOLDER",
                         help="run folder to make (default: a new one under runs/)")
     commands.add_parser("info", help="print what was built and what it runs on, as JSON")
@@ -97,15 +103,20 @@ class _Progress:
 
     def __init__(self) -> None:
         self._live = sys.stdout.isatty()
+        self._seconds: list[float] = []
 
     def __call__(self, current: Round) -> None:
         record = current.record
+        self._seconds.append(record["seconds"])
+        recent = self._seconds[-3:]  # rounds grow longer as the features form
+        left = (current.iterations - current.iteration) * sum(recent) / len(recent)
         line = (f"iteration {current.iteration:3d}/{current.iterations}"
                 f"  train {100 * record['train_accuracy']:6.2f} %"
                 f"  test {100 * record['test_accuracy']:6.2f} %"
-                f"  mse {record['test_mse']:.2e}"
                 f"  deviation {record['circulant_deviation']:.3f}"
-                f"  {record['seconds']:.2f} s")
+                f"  residual {record['residual']:.0e}"
+                f"  {record['seconds']:.2f} s"
+                f"  {_duration(left)} left")
         if self._live:
             width = shutil.get_terminal_size().columns - 1
             sys.stdout.write("\r\x1b[K" + line[:width])
@@ -119,38 +130,50 @@ class _Progress:
 
 
 def _run(options: argparse.Namespace) -> int:
+    checkpoint = None
+    if options.resume is not None:
+        folder, config, checkpoint = RunFolder.reopen(options.resume)
+        options = argparse.Namespace(**{**vars(options), **config})
     task = ModularTask(options.operation, options.modulus)
     split = task.split(options.train_fraction, options.seed, label_noise=options.label_noise,
                        train_count=getattr(options, "train_count", None))
+    check_integer("checkpoint_every", options.checkpoint_every, minimum=0)
     parameters = {name: getattr(options, name) for name in _ESTIMATOR_OPTIONS}
     model = RFMClassifier(**parameters, n_classes=task.n_classes)
     model.check_parameters()
-    config = {key: str(value) if isinstance(value, Path) else value
-              for key, value in vars(options).items() if key != "command"}
-    config |= {"version": __version__, "train_pairs": len(split.X_train),
-               "test_pairs": len(split.X_test), "build": build_info()}
     title = (f"{options.operation} mod {options.modulus}, {len(split.X_train)} of "
              f"{len(task.pairs)} pairs, {options.kernel} kernel")
-    folder = RunFolder(_output_path(options), config)
+    if options.resume is None:
+        config = {key: value for key, value in vars(options).items()
+                  if key not in ("command", "output", "resume")}
+        config |= {"version": __version__, "train_pairs": len(split.X_train),
+                   "test_pairs": len(split.X_test), "build": build_info()}
+        folder = RunFolder.create(_output_path(options), config)
 
     def deviation_of_task(current: Round) -> None:
         current.record["circulant_deviation"] = circulant_deviation(
             cross_block(current.feature_matrix, task.operation))
 
+    def store_checkpoint(current: Round) -> None:
+        every = options.checkpoint_every
+        if every and (current.iteration + 1) % every == 0 and current.iteration < model.iterations:
+            folder.store_checkpoint(current)
+
     progress = _Progress()
-    callbacks: list[Callback] = [deviation_of_task, folder.append, progress]
+    callbacks: list[Callback] = [deviation_of_task, folder.append, store_checkpoint, progress]
     if hasattr(options, "stop_accuracy"):
         callbacks.append(lambda current: current.record["test_accuracy"] >= options.stop_accuracy)
     print(f"grokrfm {__version__}: {title}")
     began = time.perf_counter()
     interrupted = False
     try:
-        model.fit(split.X_train, split.y_train, (split.X_test, split.y_test), callbacks)
+        model.fit(split.X_train, split.y_train, (split.X_test, split.y_test), callbacks,
+                  checkpoint=checkpoint)
     except KeyboardInterrupt:
         interrupted = True
     finally:
         progress.end()
-        if not hasattr(model, "history_"):
+        if not hasattr(model, "history_") and options.resume is None:
             folder.discard()
     seconds = time.perf_counter() - began
     if not hasattr(model, "history_"):
@@ -162,8 +185,19 @@ def _run(options: argparse.Namespace) -> int:
     print(_summary(model.history_, seconds))
     if missing:
         print(missing)
+    if interrupted and (folder.path / "checkpoint.npz").exists():
+        print(f"go on with: grokrfm run --resume {shlex.quote(str(folder.path))}")
+    elif not interrupted:
+        folder.drop_checkpoint()
     print(f"run folder: {folder.path}")
     return INTERRUPTED if interrupted else 0
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes}:{rest:02d} min" if minutes < 100 else f"{minutes // 60}:{minutes % 60:02d} h"
 
 
 def _output_path(options: argparse.Namespace) -> Path:

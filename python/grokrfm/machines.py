@@ -12,7 +12,7 @@ nothing below this level: it hands over M and gets an `Evaluation`.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -237,6 +237,13 @@ class CholeskyMachine:
         numbers = n * n + 4 * n * c + m * c + 500 * n + 40 * data.modulus**2
         return numbers * itemsize + (16 << 20)
 
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Nothing: every round starts anew."""
+        return {}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Nothing to restore."""
+
     def fit(self, M: Any) -> Evaluation:
         """Solve for the dual coefficients with feature matrix M."""
         self.fallback = False
@@ -284,7 +291,7 @@ class GridMachine:
     def __init__(self, operations: ArrayOperations, grid: Grid, data: Data, dtype: Any,
                  tolerance: float) -> None:
         xp = operations.xp
-        self._grid, self._tolerance = grid, tolerance
+        self._operations, self._grid, self._tolerance = operations, grid, tolerance
         self._dual = xp.zeros((data.n_classes, len(data.train)), dtype=dtype)
         self._previous = xp.zeros_like(self._dual)
         self._rounds = 0
@@ -299,6 +306,24 @@ class GridMachine:
     def dual_coefficients(self) -> Any:
         """Of the last `fit`, (n, c)."""
         return self._grid.to_data_order(self._dual)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return what the next round starts from, in host memory."""
+        return {
+            "dual": self._operations.to_numpy(self._dual),
+            "previous": self._operations.to_numpy(self._previous),
+            "rounds": np.array(self._rounds),
+        }
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from what `state` returned."""
+        dual = state["dual"]
+        if dual.shape != self._dual.shape or dual.dtype != self._dual.dtype:
+            raise ValueError(f"checkpoint: expected {self._dual.dtype} dual coefficients of shape "
+                             f"{self._dual.shape}, got {dual.dtype} of {dual.shape}")
+        self._dual = self._operations.asarray(dual, dual.dtype)
+        self._previous = self._operations.asarray(state["previous"], dual.dtype)
+        self._rounds = int(state["rounds"])
 
     def fit(self, M: Any) -> Evaluation:
         """Solve for the dual coefficients with feature matrix M, evaluate."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from .kernels import KERNELS, Kernel, make_kernel
 from .machines import (
     CholeskyMachine,
     Data,
+    Evaluation,
     GridMachine,
     Scores,
     pair_indices,
@@ -31,6 +33,9 @@ DTYPES = ("float32", "float64")
 
 class NotFittedError(ValueError, AttributeError):
     """The estimator is used before `fit`."""
+
+
+Checkpoint = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -47,12 +52,16 @@ class Round:
         The new row of the history. What a callback adds becomes a column of `history_`.
     feature_matrix : ndarray, shape (2p, 2p)
         M_t.
+    checkpoint : callable
+        Returns arrays from which `RFMClassifier.fit` goes on after this round to the same history
+        as if it had never stopped.
     """
 
     iteration: int
     iterations: int
     record: dict[str, float]
     feature_matrix: NDArray[Any]
+    checkpoint: Callable[[], Checkpoint]
 
 
 Callback = Callable[[Round], object]
@@ -182,6 +191,7 @@ class RFMClassifier:
         eval_set: tuple[ArrayLike, ArrayLike] | None = None,
         callbacks: Iterable[Callback] = (),
         feature_matrix: ArrayLike | None = None,
+        checkpoint: Mapping[str, NDArray[Any]] | None = None,
     ) -> RFMClassifier:
         """Run the iterations.
 
@@ -199,6 +209,9 @@ class RFMClassifier:
             all completed rounds kept in the fitted attributes.
         feature_matrix : array_like, shape (2p, 2p), optional
             M_0, symmetric; the identity unless given.
+        checkpoint : mapping of str to ndarray, optional
+            What `Round.checkpoint` returned in a run with the same data and parameters: go on after
+            that round.
 
         Returns
         -------
@@ -239,6 +252,9 @@ class RFMClassifier:
         self._kernel, self._operations = kernel, operations
         rows: list[dict[str, float]] = []
         matrices: list[NDArray[Any]] = []
+        if checkpoint is not None:
+            rows, matrices, start = _unpack(checkpoint, 2 * p)
+            machine.restore(checkpoint)
         try:
             with operations.own_threads():
                 self._iterate(machine, operations.asarray(start, dtype), tuple(callbacks),
@@ -296,12 +312,10 @@ class RFMClassifier:
         rows: list[dict[str, float]],
         matrices: list[NDArray[Any]],
     ) -> None:
-        """Run the rounds, appending to `rows` and `matrices` as each one completes."""
+        """Run the rounds from M on, appending to `rows` and `matrices` as each one completes."""
         operations, p = self._operations, self.modulus
-        for t in range(self.iterations + 1):
-            began = time.perf_counter()
-            if t > 0:
-                M = operations.matrix_power(evaluation.agop(), self.agop_power)
+        began = time.perf_counter()
+        for t in range(len(rows), self.iterations + 1):
             evaluation = machine.fit(M)
             matrix = operations.to_numpy(M)
             record = {
@@ -317,10 +331,18 @@ class RFMClassifier:
             }
             rows.append(record)
             matrices.append(matrix)
-            current = Round(t, self.iterations, record, matrix)
+            next_matrix = cache(partial(self._next_matrix, evaluation))
+            current = Round(t, self.iterations, record, matrix,
+                            lambda: _pack(
+                                rows, matrices, operations.to_numpy(next_matrix()), machine))
             # Every callback is called, whatever the others return.
-            if any([callback(current) for callback in callbacks]):
+            if any([callback(current) for callback in callbacks]) or t == self.iterations:
                 return
+            began = time.perf_counter()
+            M = next_matrix()
+
+    def _next_matrix(self, evaluation: Evaluation) -> Any:
+        return self._operations.matrix_power(evaluation.agop(), self.agop_power)
 
     def _keep(
         self,
@@ -366,6 +388,32 @@ class RFMClassifier:
         """Accuracy on pairs X, (m, 2), with labels y, (m,)."""
         outputs = self.decision_function(X)
         return scores_of_outputs(outputs, checks.check_labels("y", y, *outputs.shape)).accuracy
+
+
+def _pack(
+    rows: list[dict[str, float]], matrices: list[NDArray[Any]], M: NDArray[Any],
+    machine: CholeskyMachine | GridMachine,
+) -> Checkpoint:
+    keys = dict.fromkeys(key for row in rows for key in row)
+    history = {f"history/{key}": np.array([row.get(key, np.nan) for row in rows]) for key in keys}
+    return {"feature_matrices": np.stack(matrices), "next_feature_matrix": M, **history,
+            **machine.state()}
+
+
+def _unpack(
+    checkpoint: Mapping[str, NDArray[Any]], dimension: int
+) -> tuple[list[dict[str, float]], list[NDArray[Any]], NDArray[Any]]:
+    """Rows, feature matrices and the next feature matrix."""
+    M = checkpoint["next_feature_matrix"]
+    if M.shape != (dimension, dimension):
+        raise ValueError(f"checkpoint: expected a feature matrix of shape "
+                         f"{(dimension, dimension)}, got {M.shape}")
+    matrices = list(checkpoint["feature_matrices"])
+    columns = {key.removeprefix("history/"): values for key, values in checkpoint.items()
+               if key.startswith("history/")}
+    rows = [{key: float(values[t]) for key, values in columns.items()}
+            for t in range(len(matrices))]
+    return rows, matrices, M
 
 
 def _prefixed(prefix: str, scores: Scores) -> dict[str, float]:

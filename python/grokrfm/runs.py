@@ -1,4 +1,4 @@
-"""The run folder: config.json, metrics.jsonl, features.npz, run.png."""
+"""The run folder: config.json, metrics.jsonl, features.npz, run.png; checkpoint.npz on the way."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from .figures import plot_run
-from .rfm import RFMClassifier, Round
+from .rfm import Checkpoint, RFMClassifier, Round
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -26,29 +26,64 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 
 class RunFolder:
-    """Writes a run as it goes on.
+    """Writes a run as it goes on. Made by `create` or `reopen`."""
 
-    Parameters
-    ----------
-    path : Path
-        A folder to make; its parents are made too.
-    config : dict
-        Settings of the run, written to config.json at once.
+    def __init__(self, path: Path) -> None:
+        self.path = path
 
-    Raises
-    ------
-    FileExistsError
-        If the folder is there and not empty.
-    """
+    @classmethod
+    def create(cls, path: Path, config: dict[str, Any]) -> RunFolder:
+        """Make the folder, its parents too, and write config.json.
 
-    def __init__(self, path: Path, config: dict[str, Any]) -> None:
+        Raises
+        ------
+        FileExistsError
+            If the folder is there and not empty.
+        """
         if path.is_dir() and any(path.iterdir()):
             raise FileExistsError(f"{path}: the run folder is there already and not empty")
         path.mkdir(parents=True, exist_ok=True)
-        self.path = path
         text = json.dumps(config, indent=2) + "\n"
         write_atomically(path / "config.json", lambda file: file.write(text.encode()))
         (path / "metrics.jsonl").touch()
+        return cls(path)
+
+    @classmethod
+    def reopen(cls, path: Path) -> tuple[RunFolder, dict[str, Any], Checkpoint | None]:
+        """Return the folder of a broken run, its config and its last checkpoint, if any.
+
+        metrics.jsonl goes back to the rounds of the checkpoint.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no run, or it is complete.
+        """
+        if not (path / "config.json").exists():
+            raise FileNotFoundError(f"{path}: no run to resume, config.json is missing")
+        config = json.loads((path / "config.json").read_text())
+        stored = path / "checkpoint.npz"
+        if not stored.exists():
+            if (path / "features.npz").exists():
+                raise FileNotFoundError(f"{path}: the run is complete, nothing to resume")
+            (path / "metrics.jsonl").write_text("")
+            return cls(path), config, None
+        with np.load(stored, allow_pickle=False) as arrays:
+            checkpoint = dict(arrays)
+        rounds = len(checkpoint["feature_matrices"])
+        lines = (path / "metrics.jsonl").read_text().splitlines(keepends=True)[:rounds]
+        write_atomically(path / "metrics.jsonl",
+                         lambda file: file.write("".join(lines).encode()))
+        return cls(path), config, checkpoint
+
+    def store_checkpoint(self, current: Round) -> None:
+        """Replace checkpoint.npz by the state after this round."""
+        write_atomically(self.path / "checkpoint.npz",
+                         lambda file: np.savez(file, **current.checkpoint()))
+
+    def drop_checkpoint(self) -> None:
+        """Remove checkpoint.npz: the run is complete."""
+        (self.path / "checkpoint.npz").unlink(missing_ok=True)
 
     def append(self, current: Round) -> None:
         """Append the round's record as a line of JSON (a callback of `RFMClassifier.fit`).
@@ -59,6 +94,8 @@ class RunFolder:
                   for key, value in current.record.items()}
         with (self.path / "metrics.jsonl").open("a") as file:
             file.write(json.dumps(record) + "\n")
+            file.flush()
+            os.fsync(file.fileno())  # before the checkpoint that counts on it
 
     def discard(self) -> None:
         """Remove the folder of a run without a complete round."""
