@@ -6,10 +6,9 @@ import time
 from functools import cache
 from pathlib import Path
 
+import grokrfm
 import numpy as np
 import scipy
-
-import grokrfm
 
 
 def _processor():
@@ -22,8 +21,13 @@ def _processor():
 
 def _commit():
     try:
-        return subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True,
-                              text=True, check=True, cwd=Path(__file__).parent).stdout.strip()
+        return subprocess.run(
+            ["git", "describe", "--always", "--dirty"],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=Path(__file__).parent,
+        ).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
 

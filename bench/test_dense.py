@@ -9,13 +9,12 @@ GEMM rate is the share of the floor.
 import numpy as np
 import pytest
 from baseline import literal_round, one_hot
-from machine import paired
-
 from grokrfm import ModularTask
 from grokrfm.cpp import CppOperations
 from grokrfm.kernels import make_kernel
 from grokrfm.machines import DenseMachine
 from grokrfm.rfm import pair_indices
+from machine import paired
 
 DTYPES = ("float64", "float32")
 ITERATION = 10  # timings and comparison are taken with a feature matrix that has structure
@@ -33,8 +32,16 @@ class Setting:
         self.train, self.test = (pair_indices(X, p) for X in (split.X_train, split.X_test))
         self.Y = np.eye(p, dtype=dtype)[split.y_train]
         self.machine = DenseMachine(
-            self.operations, self.kernel, self.train, split.y_train, self.test, split.y_test,
-            n_classes=p, dtype=dtype, ridge=0.0, centred=True,
+            self.operations,
+            self.kernel,
+            self.train,
+            split.y_train,
+            self.test,
+            split.y_test,
+            n_classes=p,
+            dtype=dtype,
+            ridge=0.0,
+            centred=True,
         )
         self.M = np.eye(2 * p, dtype=dtype)
         for _ in range(ITERATION if p < 90 else 1):
@@ -73,24 +80,32 @@ def test_cholesky_solve(benchmark, setting):
     s = setting
     K = s.operations.kernel_matrix(s.kernel, s.M, s.train)
     benchmark.extra_info |= {"flops": s.n**3 / 3 + 2 * s.n**2 * s.c, "dtype": s.dtype}
-    X = benchmark.pedantic(s.operations.cholesky_solve, setup=lambda: ((K.copy(), s.Y), {}),
-                           rounds=15, warmup_rounds=2)
+    X = benchmark.pedantic(
+        s.operations.cholesky_solve, setup=lambda: ((K.copy(), s.Y), {}), rounds=15, warmup_rounds=2
+    )
     assert np.abs(K @ X - s.Y).max() < (1e-10 if s.dtype == "float64" else 1e-2)
 
 
 def test_decision_function(benchmark, setting):
     s = setting
     alpha = s.machine.dual_coefficients
-    record(benchmark,
-           lambda: s.operations.decision_function(s.kernel, s.M, s.test, s.train, alpha),
-           2 * s.n * s.m * s.c, s.dtype)
+    record(
+        benchmark,
+        lambda: s.operations.decision_function(s.kernel, s.M, s.test, s.train, alpha),
+        2 * s.n * s.m * s.c,
+        s.dtype,
+    )
 
 
 def test_agop(benchmark, setting):
     s = setting
     alpha = s.machine.dual_coefficients
-    record(benchmark, lambda: s.operations.agop(s.kernel, s.M, s.train, alpha, True),
-           4 * s.n**2 * s.c + 4 * s.n * s.c * s.p**2, s.dtype)
+    record(
+        benchmark,
+        lambda: s.operations.agop(s.kernel, s.M, s.train, alpha, True),
+        4 * s.n**2 * s.c + 4 * s.n * s.c * s.p**2,
+        s.dtype,
+    )
 
 
 def test_matrix_power(benchmark, setting):
@@ -98,12 +113,15 @@ def test_matrix_power(benchmark, setting):
     record(benchmark, lambda: setting.operations.matrix_power(G, 0.5), 0, setting.dtype)
 
 
-@pytest.mark.parametrize("p, dtype, kernel, rounds", [
-    (61, "float64", "quadratic", 15),
-    (61, "float64", "gaussian", 15),
-    (61, "float32", "quadratic", 15),
-    (97, "float64", "quadratic", 2),
-])
+@pytest.mark.parametrize(
+    "p, dtype, kernel, rounds",
+    [
+        (61, "float64", "quadratic", 15),
+        (61, "float64", "gaussian", 15),
+        (61, "float32", "quadratic", 15),
+        (97, "float64", "quadratic", 2),
+    ],
+)
 def test_round(benchmark, p, dtype, kernel, rounds):
     """Ours and the paper-literal round in turn, after their results have been compared."""
     s = Setting(p, dtype, kernel)
@@ -120,7 +138,8 @@ def test_round(benchmark, p, dtype, kernel, rounds):
     assert abs(s.test_scores.accuracy - hits) <= (0 if dtype == "float64" else 0.005)
     ours, theirs = paired(s.round, baseline, rounds)
     benchmark.extra_info |= {
-        "flops": s.floor_flops(), "dtype": dtype,
+        "flops": s.floor_flops(),
+        "dtype": dtype,
         "baseline_seconds": float(np.median(theirs)),
         "times_faster_than_baseline": float(np.median(theirs / ours)),
     }

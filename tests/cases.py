@@ -6,7 +6,6 @@ Reference, parity, gradient checks and benchmarks all run over these rows.
 from dataclasses import dataclass
 
 import numpy as np
-
 from grokrfm.kernels import Kernel, make_kernel
 
 
@@ -67,8 +66,15 @@ def metric(rng: np.random.Generator, d: int, kind: str) -> np.ndarray:
 
 
 def make_problem(
-    seed: int, dtype: str = "float64", *, p: int = 5, slots: int = 2, n: int = 17, m: int = 9,
-    c: int = 4, kind: str = "definite",
+    seed: int,
+    dtype: str = "float64",
+    *,
+    p: int = 5,
+    slots: int = 2,
+    n: int = 17,
+    m: int = 9,
+    c: int = 4,
+    kind: str = "definite",
 ) -> Problem:
     """Inputs with `slots` operands of p residues; with 3 slots the last is often absent."""
     rng = np.random.default_rng(seed)
@@ -82,7 +88,9 @@ def make_problem(
         return indices.astype(np.int32)
 
     return Problem(
-        M=metric(rng, d, kind).astype(dtype), train=inputs(n), evaluation=inputs(m),
+        M=metric(rng, d, kind).astype(dtype),
+        train=inputs(n),
+        evaluation=inputs(m),
         dual_coefficients=rng.normal(size=(n, c)).astype(dtype),
     )
 

@@ -11,7 +11,6 @@ import time
 
 import numpy as np
 import pytest
-
 from grokrfm import RFMClassifier
 from grokrfm.cli import _ESTIMATOR_OPTIONS
 
@@ -19,8 +18,9 @@ COMMAND = [sys.executable, "-m", "grokrfm"]
 
 
 def run(*arguments, cwd):
-    return subprocess.run([*COMMAND, *arguments], cwd=cwd, capture_output=True, text=True,
-                          timeout=120)
+    return subprocess.run(
+        [*COMMAND, *arguments], cwd=cwd, capture_output=True, text=True, timeout=120
+    )
 
 
 def test_run_folder(tmp_path):
@@ -30,7 +30,11 @@ def test_run_folder(tmp_path):
     assert "test accuracy" in done.stdout and "run folder: out" in done.stdout
     out = tmp_path / "out"
     assert sorted(path.name for path in out.iterdir()) == [
-        "config.json", "features.npz", "metrics.jsonl", "run.png"]
+        "config.json",
+        "features.npz",
+        "metrics.jsonl",
+        "run.png",
+    ]
     config = json.loads((out / "config.json").read_text())
     assert config["modulus"] == 13 and config["kernel"] == "quadratic"
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
@@ -45,9 +49,30 @@ def test_run_folder(tmp_path):
 
 
 def test_options_reach_the_machine(tmp_path):
-    done = run("run", "--operation", "x*y", "--modulus", "11", "--kernel", "gaussian", "--dtype",
-               "float64", "--train-count", "70", "--seed", "3", "--label-noise", "0.1", "--ridge",
-               "0.5", "--iterations", "2", "--bandwidth", "1.5", cwd=tmp_path)
+    done = run(
+        "run",
+        "--operation",
+        "x*y",
+        "--modulus",
+        "11",
+        "--kernel",
+        "gaussian",
+        "--dtype",
+        "float64",
+        "--train-count",
+        "70",
+        "--seed",
+        "3",
+        "--label-noise",
+        "0.1",
+        "--ridge",
+        "0.5",
+        "--iterations",
+        "2",
+        "--bandwidth",
+        "1.5",
+        cwd=tmp_path,
+    )
     assert done.returncode == 0, done.stderr
     [folder] = (tmp_path / "runs").iterdir()
     assert folder.name == "xtimesy_p11_gaussian_seed3"
@@ -55,14 +80,17 @@ def test_options_reach_the_machine(tmp_path):
     from grokrfm import ModularTask
 
     split = ModularTask("x*y", 11).split(train_count=70, seed=3, label_noise=0.1)
-    model = RFMClassifier(11, kernel="gaussian", dtype="float64", ridge=0.5, iterations=2,
-                          bandwidth=1.5)
+    model = RFMClassifier(
+        11, kernel="gaussian", dtype="float64", ridge=0.5, iterations=2, bandwidth=1.5
+    )
     model.fit(split.X_train, split.y_train, (split.X_test, split.y_test))
     assert last["test_mse"] == model.history_["test_mse"][-1]
 
 
 def test_every_estimator_parameter_is_an_option():
-    assert set(_ESTIMATOR_OPTIONS) | {"n_classes"} == set(inspect.signature(RFMClassifier).parameters)
+    assert set(_ESTIMATOR_OPTIONS) | {"n_classes"} == set(
+        inspect.signature(RFMClassifier).parameters
+    )
 
 
 def test_early_stop(tmp_path):
@@ -70,17 +98,20 @@ def test_early_stop(tmp_path):
     assert done.returncode == 0 and done.stdout.count("\niteration") == 1
 
 
-@pytest.mark.parametrize("arguments, message", [
-    (["--operation", "x^y"], "operation: expected one of"),
-    (["--operation", "x/y", "--modulus", "15"], "needs a prime modulus, got 15"),
-    (["--train-fraction", "1.5"], "train_fraction: expected a number in (0, 1), got 1.5"),
-    (["--kernel", "cubic"], "kernel: expected one of quadratic"),
-    (["--solver", "qr"], "solver: expected one of"),
-    (["--backend", "cuda"], "backend: 'cuda'"),
-    (["--ridge", "-1"], "ridge: expected a finite number >= 0, got -1.0"),
-    (["--modulus", "many"], "invalid int value"),
-    (["--output", "/proc/nothing/here"], "/proc/nothing"),
-])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--operation", "x^y"], "operation: expected one of"),
+        (["--operation", "x/y", "--modulus", "15"], "needs a prime modulus, got 15"),
+        (["--train-fraction", "1.5"], "train_fraction: expected a number in (0, 1), got 1.5"),
+        (["--kernel", "cubic"], "kernel: expected one of quadratic"),
+        (["--solver", "qr"], "solver: expected one of"),
+        (["--backend", "cuda"], "backend: 'cuda'"),
+        (["--ridge", "-1"], "ridge: expected a finite number >= 0, got -1.0"),
+        (["--modulus", "many"], "invalid int value"),
+        (["--output", "/proc/nothing/here"], "/proc/nothing"),
+    ],
+)
 def test_bad_input(arguments, message, tmp_path):
     done = run("run", *arguments, cwd=tmp_path)
     assert done.returncode == 2
@@ -89,9 +120,13 @@ def test_bad_input(arguments, message, tmp_path):
 
 
 def test_interrupt_keeps_completed_rounds(tmp_path):
-    process = subprocess.Popen([*COMMAND, "run", "--modulus", "31", "--iterations", "100000",
-                                "--output", "out"], cwd=tmp_path, text=True,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [*COMMAND, "run", "--modulus", "31", "--iterations", "100000", "--output", "out"],
+        cwd=tmp_path,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     metrics = tmp_path / "out" / "metrics.jsonl"
     deadline = time.monotonic() + 60
     while not (metrics.exists() and metrics.read_text().count("\n") > 3):
@@ -109,8 +144,12 @@ def test_interrupt_keeps_completed_rounds(tmp_path):
 
 def test_terminal_gets_one_live_line(tmp_path):
     master, slave = pty.openpty()
-    process = subprocess.Popen([*COMMAND, "run", "--modulus", "7", "--iterations", "3"],
-                               cwd=tmp_path, stdout=slave, stderr=slave)
+    process = subprocess.Popen(
+        [*COMMAND, "run", "--modulus", "7", "--iterations", "3"],
+        cwd=tmp_path,
+        stdout=slave,
+        stderr=slave,
+    )
     os.close(slave)
     text = b""
     while True:
@@ -137,16 +176,27 @@ def test_help_and_info(tmp_path):
 
 @pytest.mark.parametrize("solver", ["cg", "cholesky"])
 def test_killed_run_resumes_to_the_same_history(solver, tmp_path):
-    settings = ["run", "--modulus", "31", "--iterations", "60", "--solver", solver,
-                "--checkpoint-every", "1", "--output"]
+    settings = [
+        "run",
+        "--modulus",
+        "31",
+        "--iterations",
+        "60",
+        "--solver",
+        solver,
+        "--checkpoint-every",
+        "1",
+        "--output",
+    ]
     whole = run(*settings, "whole", cwd=tmp_path)
     assert whole.returncode == 0, whole.stderr
     broken = tmp_path / "broken"
     rounds_seen = []
     for rounds in (1, 7, 20, 33):
         arguments = ["run", "--resume", "broken"] if rounds_seen else [*settings, "broken"]
-        process = subprocess.Popen([*COMMAND, *arguments], cwd=tmp_path,
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        process = subprocess.Popen(
+            [*COMMAND, *arguments], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
         metrics = broken / "metrics.jsonl"
         deadline = time.monotonic() + 60
         while not (metrics.exists() and metrics.read_text().count("\n") >= rounds):

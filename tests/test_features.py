@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
+from grokrfm import features
 from hypothesis import given
 from hypothesis import strategies as st
-
-from grokrfm import features
 
 PRIMES = [2, 3, 5, 7, 13, 41, 43, 47, 61, 67, 97, 499]
 
@@ -23,8 +22,10 @@ def hankel(first_column):
 @given(p=st.integers(2, 12), seed=st.integers(0, 1000))
 def test_deviation_vanishes_on_its_own_orientation_alone(p, seed):
     column = np.random.default_rng(seed).normal(size=p)
-    for matrix, own, other in ((circulant(column), "circulant", "hankel"),
-                               (hankel(column), "hankel", "circulant")):
+    for matrix, own, other in (
+        (circulant(column), "circulant", "hankel"),
+        (hankel(column), "hankel", "circulant"),
+    ):
         assert features.circulant_deviation(matrix, own) < 1e-12
         assert features.circulant_deviation(matrix) < 1e-12
         if p > 2:  # for p = 2 the two orientations are one
@@ -86,18 +87,30 @@ def test_alignment():
     assert np.isnan(features.alignment(A, 0 * A))
 
 
-@pytest.mark.parametrize("message, call", [
-    (r"block: expected shape \(p, p\), got \(2, 3\)",
-     lambda: features.circulant_deviation(np.ones((2, 3)))),
-    ("orientation: expected one of best", lambda: features.circulant_deviation(np.eye(2), "left")),
-    ("normalize: expected one of sum", lambda: features.circulant_deviation(
-        np.eye(2), normalize="max")),
-    ("needs a prime modulus, got 6", lambda: features.discrete_logarithm(6)),
-    ("M: expected a square matrix with a multiple of 5 rows",
-     lambda: features.reorder_by_discrete_logarithm(np.eye(6), 5)),
-    (r"M: expected shape \(2p, 2p\)", lambda: features.cross_block(np.eye(3))),
-    ("B: expected the shape of A", lambda: features.alignment(np.eye(2), np.eye(3))),
-])
+@pytest.mark.parametrize(
+    "message, call",
+    [
+        (
+            r"block: expected shape \(p, p\), got \(2, 3\)",
+            lambda: features.circulant_deviation(np.ones((2, 3))),
+        ),
+        (
+            "orientation: expected one of best",
+            lambda: features.circulant_deviation(np.eye(2), "left"),
+        ),
+        (
+            "normalize: expected one of sum",
+            lambda: features.circulant_deviation(np.eye(2), normalize="max"),
+        ),
+        ("needs a prime modulus, got 6", lambda: features.discrete_logarithm(6)),
+        (
+            "M: expected a square matrix with a multiple of 5 rows",
+            lambda: features.reorder_by_discrete_logarithm(np.eye(6), 5),
+        ),
+        (r"M: expected shape \(2p, 2p\)", lambda: features.cross_block(np.eye(3))),
+        ("B: expected the shape of A", lambda: features.alignment(np.eye(2), np.eye(3))),
+    ],
+)
 def test_bad_input(message, call):
     with pytest.raises(ValueError, match=message):
         call()

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from grokrfm import RFMClassifier
 
 FILES = sorted((Path(__file__).parent / "data").glob("*.json"))
@@ -17,12 +16,20 @@ def test_trajectory(path, backend):
     golden = json.loads(path.read_text())
     rounds, p = golden["rounds"], golden["modulus"]
     model = RFMClassifier(
-        p, kernel=golden["kernel"], iterations=len(rounds), bandwidth=golden["bandwidth"],
-        ridge=golden["ridge"], agop_power=golden["agop_power"], centering=golden["centering"],
-        backend=backend, solver="cholesky", dtype="float64",
+        p,
+        kernel=golden["kernel"],
+        iterations=len(rounds),
+        bandwidth=golden["bandwidth"],
+        ridge=golden["ridge"],
+        agop_power=golden["agop_power"],
+        centering=golden["centering"],
+        backend=backend,
+        solver="cholesky",
+        dtype="float64",
     )
     model.fit(
-        golden["train_pairs"], golden["train_labels"],
+        golden["train_pairs"],
+        golden["train_labels"],
         eval_set=(golden["test_pairs"], golden["test_labels"]),
     )
 

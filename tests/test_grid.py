@@ -1,4 +1,4 @@
-"""Rounds on the grid of pairs against the dense operations, and conjugate gradients against Cholesky."""
+"""Rounds on the grid of pairs against dense sums; conjugate gradients against Cholesky."""
 
 import logging
 import warnings
@@ -6,16 +6,14 @@ import warnings
 import numpy as np
 import pytest
 from cases import CASES, assert_close, metric
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from grokrfm import ModularTask, RFMClassifier, SolverWarning, memory
 from grokrfm.array_operations import ArrayOperations
 from grokrfm.cpp import CppOperations
-from grokrfm.grid import apply
+from grokrfm.grid import GridProblem, apply
 from grokrfm.kernels import quadratic_form
-from grokrfm.machines import Data, DenseEvaluator, Grid, GridMachine
-from grokrfm.machines import pair_indices
+from grokrfm.machines import Data, DenseEvaluator, Grid, GridMachine, pair_indices
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 REFERENCE, CPP = ArrayOperations(), CppOperations()
 FAMILY = [case for case in CASES if quadratic_form(case.kernel(4)) is not None]
@@ -35,8 +33,13 @@ def test_the_family():
     assert [case.name for case in FAMILY] == ["quadratic", "general_quadratic", "quadratic_ntk"]
 
 
-@given(seed=st.integers(0, 2**32 - 1), p=st.integers(2, 9), kind=st.sampled_from(KINDS),
-       case=st.sampled_from(FAMILY), share=st.floats(0.05, 1))
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    p=st.integers(2, 9),
+    kind=st.sampled_from(KINDS),
+    case=st.sampled_from(FAMILY),
+    share=st.floats(0.05, 1),
+)
 @settings(max_examples=40, deadline=None)
 def test_operator_is_the_dense_kernel_matrix(seed, p, kind, case, share):
     rng = np.random.default_rng(seed)
@@ -62,8 +65,9 @@ def test_evaluation_of_given_coefficients(case, dtype, p, fraction, kind, centre
     M, alpha = metric(rng, 2 * p, kind), rng.normal(size=(len(data.train), p))
     expected = DenseEvaluator(REFERENCE, kernel, data, "float64", 0.25, centred)(M, alpha)
     dense_agop = expected.agop()
-    scale = np.abs(DenseEvaluator(REFERENCE, kernel, data, "float64", 0.25, False)(
-        M, alpha).agop()).max()
+    scale = np.abs(
+        DenseEvaluator(REFERENCE, kernel, data, "float64", 0.25, False)(M, alpha).agop()
+    ).max()
     for operations in (CPP, REFERENCE):
         grid = Grid(operations, quadratic_form(kernel), data, dtype, 0.25, centred)
         actual = grid(M.astype(dtype), alpha.astype(dtype))
@@ -72,7 +76,8 @@ def test_evaluation_of_given_coefficients(case, dtype, p, fraction, kind, centre
             ours, theirs = getattr(actual, name), getattr(expected, name)
             assert ours.mse == pytest.approx(theirs.mse, rel=BOUNDS[dtype], nan_ok=True)
             assert ours.correct_class_mse == pytest.approx(
-                theirs.correct_class_mse, rel=10 * BOUNDS[dtype], nan_ok=True)
+                theirs.correct_class_mse, rel=10 * BOUNDS[dtype], nan_ok=True
+            )
             if dtype == "float64":
                 assert ours.accuracy == pytest.approx(theirs.accuracy, nan_ok=True)
         assert actual.residual == pytest.approx(expected.residual, rel=BOUNDS[dtype])
@@ -125,24 +130,47 @@ def test_ranges_of_classes_add_up():
     M = metric(rng, 2 * p, "definite")
     dual = rng.normal(size=(p, len(data.train)))
     S = grid._second_moment
-    coarse = np.zeros_like(M)
+
+    problem = GridProblem(
+        M,
+        grid._form,
+        0.0,
+        grid._train_labels,
+        grid._test_labels,
+        np.zeros_like(M),
+        M @ S @ M,
+        tolerance=1.0,
+        max_iterations=0,
+        starts=0,
+    )
 
     def part(first, last):
-        return CPP.grid_round(
-            M, grid._form, 0.0, grid._train_labels, grid._test_labels, coarse, M @ S @ M,
-            dual[first:last].copy(), dual[first:last].copy(), grid._own, 1.0, 0, 0, first)
+        rows = dual[first:last].copy()
+        return CPP.grid_round(problem, rows, rows.copy(), grid._own, first)
 
     whole, low, high = part(0, p), part(0, 4), part(4, p)
     for name in ("zqz", "tz", "t_squared", "train_squares", "test_squares"):
-        np.testing.assert_allclose(getattr(low, name) + getattr(high, name), getattr(whole, name),
-                                   rtol=1e-10, atol=1e-9)
+        np.testing.assert_allclose(
+            getattr(low, name) + getattr(high, name), getattr(whole, name), rtol=1e-10, atol=1e-9
+        )
     best = np.where(low.best >= high.best, low.best_class, high.best_class)
     np.testing.assert_array_equal(best, whole.best_class)
 
 
-@pytest.mark.parametrize("p, operation, seed", [
-    (31, "x+y", 0), (31, "x-y", 1), (31, "x*y", 2), (31, "x/y", 3),
-    (61, "x+y", 4), (61, "x-y", 5), (61, "x*y", 6), (61, "x/y", 7), (97, "x+y", 8)])
+@pytest.mark.parametrize(
+    "p, operation, seed",
+    [
+        (31, "x+y", 0),
+        (31, "x-y", 1),
+        (31, "x*y", 2),
+        (31, "x/y", 3),
+        (61, "x+y", 4),
+        (61, "x-y", 5),
+        (61, "x*y", 6),
+        (61, "x/y", 7),
+        (97, "x+y", 8),
+    ],
+)
 def test_accuracy_curve_in_single_precision_follows_cholesky_in_double(p, operation, seed):
     split = ModularTask(operation, p).split(0.5, seed)
 
@@ -163,7 +191,8 @@ def test_cholesky_evaluated_on_the_grid_is_cholesky_evaluated_densely():
     split = ModularTask("x*y", 13).split(0.5, 0)
     histories = [
         RFMClassifier(13, solver="cholesky", backend=backend, dtype="float64", iterations=6)
-        .fit(split.X_train, split.y_train, (split.X_test, split.y_test)).history_
+        .fit(split.X_train, split.y_train, (split.X_test, split.y_test))
+        .history_
         for backend in ("cpp", "numpy")
     ]
     for key in ("test_accuracy", "test_mse", "feature_trace", "test_correct_class_mse"):
@@ -172,8 +201,12 @@ def test_cholesky_evaluated_on_the_grid_is_cholesky_evaluated_densely():
 
 def test_same_seed_same_history():
     split = ModularTask("x+y", 37).split(0.5, 0)
-    first, second = (RFMClassifier(37, solver="cg", iterations=4).fit(
-        split.X_train, split.y_train, (split.X_test, split.y_test)) for _ in range(2))
+    first, second = (
+        RFMClassifier(37, solver="cg", iterations=4).fit(
+            split.X_train, split.y_train, (split.X_test, split.y_test)
+        )
+        for _ in range(2)
+    )
     np.testing.assert_array_equal(first.feature_matrices_, second.feature_matrices_)
     np.testing.assert_array_equal(first.dual_coef_, second.dual_coef_)
 
@@ -228,8 +261,9 @@ def test_indefinite_start_never_gives_nan_and_is_warned_of():
 def test_auto_chooses_and_says_so(caplog, monkeypatch):
     def choice(p, **parameters):
         split = ModularTask("x+y", p).split(0.5, 0)
-        return RFMClassifier(p, iterations=0, **parameters).fit(
-            split.X_train, split.y_train).solver_
+        return (
+            RFMClassifier(p, iterations=0, **parameters).fit(split.X_train, split.y_train).solver_
+        )
 
     with caplog.at_level(logging.INFO, logger="grokrfm"):
         assert choice(47) == "cg"
@@ -240,10 +274,17 @@ def test_auto_chooses_and_says_so(caplog, monkeypatch):
     assert choice(31) == "cg"  # the kernel matrix would not fit
 
 
-@pytest.mark.parametrize("X, kernel, message", [
-    ([[0, 1], [1, 1]], "gaussian", "solver: 'cg' does not apply, the gaussian kernel is not"),
-    ([[0, 1], [0, 1]], "quadratic", "solver: 'cg' does not apply, a pair is given more than once"),
-])
+@pytest.mark.parametrize(
+    "X, kernel, message",
+    [
+        ([[0, 1], [1, 1]], "gaussian", "solver: 'cg' does not apply, the gaussian kernel is not"),
+        (
+            [[0, 1], [0, 1]],
+            "quadratic",
+            "solver: 'cg' does not apply, a pair is given more than once",
+        ),
+    ],
+)
 def test_where_cg_does_not_apply(X, kernel, message):
     with pytest.raises(ValueError, match=message):
         RFMClassifier(3, solver="cg", kernel=kernel).fit(X, [1, 1])

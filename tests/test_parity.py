@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 from cases import CASES, assert_close, make_problem
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from grokrfm.array_operations import ArrayOperations
 from grokrfm.cpp import CppOperations
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 REFERENCE, CPP = ArrayOperations(), CppOperations()
 DTYPES = ("float32", "float64")
@@ -80,8 +79,11 @@ def test_cholesky_solve(n, dtype):
     Y = rng.normal(size=(n, 5))
     expected = np.linalg.solve(K, Y).astype(dtype)
     for operations in (CPP, REFERENCE):
-        assert_close(operations.cholesky_solve(K.astype(dtype), Y.astype(dtype)), expected,
-                     1e-12 if dtype == "float64" else 1e-4)
+        assert_close(
+            operations.cholesky_solve(K.astype(dtype), Y.astype(dtype)),
+            expected,
+            1e-12 if dtype == "float64" else 1e-4,
+        )
 
 
 @pytest.mark.parametrize("bad", [0, 5, 130, 299])
@@ -101,13 +103,20 @@ def test_matrix_power(rank, exponent, dtype):
     factor = np.random.default_rng(7).normal(size=(12, rank))
     G = (factor @ factor.T).astype(dtype)
     G = (G + G.T) / 2
-    assert_close(CPP.matrix_power(G, exponent), REFERENCE.matrix_power(G, exponent),
-                 1e-4 if exponent < 0.5 or dtype == "float32" else 1e-7)
+    assert_close(
+        CPP.matrix_power(G, exponent),
+        REFERENCE.matrix_power(G, exponent),
+        1e-4 if exponent < 0.5 or dtype == "float32" else 1e-7,
+    )
 
 
 @given(
-    seed=st.integers(0, 2**32 - 1), p=st.integers(2, 9), slots=st.integers(1, 3),
-    n=st.integers(1, 80), c=st.integers(1, 9), case=st.sampled_from(CASES[:3]),
+    seed=st.integers(0, 2**32 - 1),
+    p=st.integers(2, 9),
+    slots=st.integers(1, 3),
+    n=st.integers(1, 80),
+    c=st.integers(1, 9),
+    case=st.sampled_from(CASES[:3]),
     threads=st.integers(1, 3),
 )
 @settings(max_examples=40, deadline=None)
@@ -147,19 +156,28 @@ def bad_calls():
     good = make_problem(9)
     M, train, alpha = good.M, good.train, good.dual_coefficients
     yield "dtype", TypeError, "feature_matrix.*float32 or float64", (M.astype(int), train, alpha)
-    yield "mixed dtypes", TypeError, "dual_coefficients.*float64", (
-        M, train, alpha.astype("float32"))
+    yield (
+        "mixed dtypes",
+        TypeError,
+        "dual_coefficients.*float64",
+        (M, train, alpha.astype("float32")),
+    )
     yield "index dtype", TypeError, "train.*int32", (M, train.astype("int64"), alpha)
     yield "not square", ValueError, "feature_matrix.*shape", (M[:, :7].copy(), train, alpha)
     yield "not contiguous", ValueError, "train.*contiguous", (M, train[::2], alpha)
     yield "index too large", ValueError, "train.*-1 to 9", (M, train + np.int32(5), alpha)
-    yield "wrong length", ValueError, r"dual_coefficients.*\(17, 4\).*\(16, 4\)", (
-        M, train, alpha[:-1])
+    yield (
+        "wrong length",
+        ValueError,
+        r"dual_coefficients.*\(17, 4\).*\(16, 4\)",
+        (M, train, alpha[:-1]),
+    )
     yield "no points", ValueError, "train.*at least one", (M, train[:0], alpha[:0])
 
 
-@pytest.mark.parametrize("error, message, arguments",
-                         [pytest.param(*row[1:], id=row[0]) for row in bad_calls()])
+@pytest.mark.parametrize(
+    "error, message, arguments", [pytest.param(*row[1:], id=row[0]) for row in bad_calls()]
+)
 def test_bindings_refuse(error, message, arguments):
     with pytest.raises(error, match=message):
         CPP.agop(CASES[0].kernel(10), *arguments, True)

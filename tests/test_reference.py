@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 from cases import CASES, assert_close, make_problem
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from grokrfm import kernels
 from grokrfm.array_operations import ArrayOperations
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 REFERENCE = ArrayOperations()
 
@@ -93,8 +92,11 @@ def test_matrix_power_of_known_eigenvalues(seed, exponent):
     eigenvalues = np.array([3.0, 2.0, 1.0, 0.5, 1e-3, -1e-12])
     G = (vectors * eigenvalues) @ vectors.T
     expected = (vectors * np.maximum(eigenvalues, 0) ** exponent) @ vectors.T
-    np.testing.assert_allclose(REFERENCE.matrix_power((G + G.T) / 2, exponent), expected,
-                               atol=1e-2 if exponent < 0.3 else 1e-5)
+    np.testing.assert_allclose(
+        REFERENCE.matrix_power((G + G.T) / 2, exponent),
+        expected,
+        atol=1e-2 if exponent < 0.3 else 1e-5,
+    )
 
 
 def test_minimum_norm_solution_of_a_singular_system():

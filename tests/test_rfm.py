@@ -3,21 +3,38 @@ import warnings
 
 import numpy as np
 import pytest
-from sklearn.base import clone
-
 from grokrfm import ModularTask, NotFittedError, RFMClassifier, SolverWarning, memory
 from grokrfm.kernels import KERNELS
 from grokrfm.machines import scores_of_outputs
+from sklearn.base import clone
 
 KEYS = {
-    "iteration", "train_accuracy", "test_accuracy", "train_mse", "test_mse",
-    "train_correct_class_mse", "test_correct_class_mse", "feature_trace", "circulant_deviation",
-    "feature_alignment", "residual", "cg_iterations", "solver_fallback", "seconds",
+    "iteration",
+    "train_accuracy",
+    "test_accuracy",
+    "train_mse",
+    "test_mse",
+    "train_correct_class_mse",
+    "test_correct_class_mse",
+    "feature_trace",
+    "circulant_deviation",
+    "feature_alignment",
+    "residual",
+    "cg_iterations",
+    "solver_fallback",
+    "seconds",
 }
 
 
-def fit(p=7, operation="x+y", train_fraction=0.5, seed=0, callbacks=(), feature_matrix=None,
-        **parameters):
+def fit(
+    p=7,
+    operation="x+y",
+    train_fraction=0.5,
+    seed=0,
+    callbacks=(),
+    feature_matrix=None,
+    **parameters,
+):
     split = ModularTask(operation, p).split(train_fraction, seed)
     parameters = {"iterations": 3, "dtype": "float64", **parameters}
     return RFMClassifier(p, **parameters).fit(
@@ -59,11 +76,14 @@ def test_scores_are_their_definitions():
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("centering", ["per_class", "none"])
 def test_backends_agree_along_a_run(kernel, centering):
-    models = [fit(kernel=kernel, centering=centering, backend=backend, iterations=2, ridge=1e-3)
-              for backend in ("numpy", "cpp")]
+    models = [
+        fit(kernel=kernel, centering=centering, backend=backend, iterations=2, ridge=1e-3)
+        for backend in ("numpy", "cpp")
+    ]
     for key in ("train_mse", "test_mse", "feature_trace"):
-        np.testing.assert_allclose(*(model.history_[key] for model in models), rtol=1e-5,
-                                   atol=1e-12)
+        np.testing.assert_allclose(
+            *(model.history_[key] for model in models), rtol=1e-5, atol=1e-12
+        )
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -78,7 +98,7 @@ def test_same_seed_same_history(dtype):
 def test_ridge_is_added_to_the_diagonal():
     split = ModularTask("x+y", 7).split()
     model = fit(ridge=0.7, iterations=0)
-    X = np.eye(14)[split.X_train + [0, 7]].sum(axis=1)
+    X = np.eye(14)[split.X_train + np.array([0, 7])].sum(axis=1)
     expected = np.linalg.solve(3 * (X @ X.T) ** 2 + 0.7 * np.eye(len(X)), np.eye(7)[split.y_train])
     np.testing.assert_allclose(model.dual_coef_, expected, atol=1e-12)
     assert model.history_["residual"][0] < 1e-12
@@ -89,8 +109,11 @@ def test_agop_power_and_initial_matrix():
     first = fit(agop_power=1.0, iterations=1, feature_matrix=M)
     np.testing.assert_array_equal(first.feature_matrices_[0], M)
     half = fit(agop_power=0.5, iterations=1, feature_matrix=M)
-    np.testing.assert_allclose(half.feature_matrix_ @ half.feature_matrix_, first.feature_matrix_,
-                               atol=1e-8 * first.feature_matrix_.max())
+    np.testing.assert_allclose(
+        half.feature_matrix_ @ half.feature_matrix_,
+        first.feature_matrix_,
+        atol=1e-8 * first.feature_matrix_.max(),
+    )
 
 
 def test_callbacks_see_every_round_add_columns_and_stop():
@@ -144,7 +167,8 @@ def test_class_without_training_pairs():
     split = ModularTask("x+y", 7).split(0.6)
     kept = split.y_train != 3
     model = RFMClassifier(7, iterations=3, dtype="float64").fit(
-        split.X_train[kept], split.y_train[kept], (split.X_test, split.y_test))
+        split.X_train[kept], split.y_train[kept], (split.X_test, split.y_test)
+    )
     np.testing.assert_array_equal(model.decision_function(split.X_test)[:, 3], 0)
 
 
@@ -210,7 +234,11 @@ def bad_fits():
         ({"kernel": "cubic"}, ValueError, "kernel: expected one of quadratic, .*; got 'cubic'"),
         ({"backend": "metal"}, ValueError, "backend: expected one of auto, .*; got 'metal'"),
         ({"solver": "lu"}, ValueError, "solver: expected one of auto, .*; got 'lu'"),
-        ({"dtype": "float16"}, ValueError, "dtype: expected one of float32, float64; got 'float16'"),
+        (
+            {"dtype": "float16"},
+            ValueError,
+            "dtype: expected one of float32, float64; got 'float16'",
+        ),
         ({"centering": "all"}, ValueError, "centering: expected one of per_class, none"),
         ({"iterations": -1}, ValueError, "iterations: expected an integer >= 0, got -1"),
         ({"bandwidth": -2.0}, ValueError, "bandwidth: expected a finite number > 0, got -2.0"),
@@ -231,17 +259,26 @@ def bad_fits():
         ((X, [1, 7]), ValueError, r"y: expected labels in \[0, 5\), got 7"),
         ((X, [1]), ValueError, "y: expected 2 labels, one a pair, got 1"),
         ((np.empty((0, 2), int), []), ValueError, "X: expected at least one training pair"),
-        (([[0, 1], [2, 2], [0, 1]], [1, 4, 2]), ValueError,
-         r"y: expected one label a pair, got 1 and 2 for the pair \(0, 1\)"),
+        (
+            ([[0, 1], [2, 2], [0, 1]], [1, 4, 2]),
+            ValueError,
+            r"y: expected one label a pair, got 1 and 2 for the pair \(0, 1\)",
+        ),
     ]:
         yield pytest.param({}, data, {}, error, message, id=message)
     for options, error, message in [
-        ({"feature_matrix": np.eye(4)}, ValueError,
-         r"feature_matrix: expected shape \(10, 10\), got \(4, 4\)"),
+        (
+            {"feature_matrix": np.eye(4)},
+            ValueError,
+            r"feature_matrix: expected shape \(10, 10\), got \(4, 4\)",
+        ),
         ({"feature_matrix": asymmetric}, ValueError, "feature_matrix: expected a symmetric matrix"),
         ({"feature_matrix": infinite}, ValueError, "feature_matrix: expected finite entries"),
-        ({"feature_matrix": np.eye(10) * 1j}, TypeError,
-         "feature_matrix: expected a real dtype, got complex128"),
+        (
+            {"feature_matrix": np.eye(10) * 1j},
+            TypeError,
+            "feature_matrix: expected a real dtype, got complex128",
+        ),
         ({"eval_set": np.ones(3)}, TypeError, r"eval_set: expected a tuple \(X_test, y_test\)"),
         ({"eval_set": ([[0, 9]], [0])}, ValueError, r"eval_set\[0\]: expected residues"),
     ]:

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from grokrfm import ModularTask, RFMClassifier
 
 
@@ -19,8 +18,9 @@ def test_addition_groks_by_iteration_24(seed):
     assert accuracy[24] >= 0.99
 
 
-@pytest.mark.parametrize("operation, at_12", [("x+y", 0.47), ("x-y", 0.52), ("x*y", 0.51),
-                                              ("x/y", 0.72)])
+@pytest.mark.parametrize(
+    "operation, at_12", [("x+y", 0.47), ("x-y", 0.52), ("x*y", 0.51), ("x/y", 0.72)]
+)
 def test_four_operations(operation, at_12):
     result = history(operation)
     # One seed was measured; the transition moves by about an iteration from seed to seed.

@@ -2,12 +2,11 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from grokrfm import ModularTask
 from grokrfm.arithmetic import is_prime
 from grokrfm.tasks import OPERATIONS
+from hypothesis import given
+from hypothesis import strategies as st
 
 # The operations once more, on Python integers: exact, whatever their size.
 EXACT = {
@@ -33,8 +32,9 @@ def test_every_operation_is_checked():
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_labels(operation, p):
     task = ModularTask(operation, modulus=p)
-    defined = [(x, y) for x, y in itertools.product(range(p), repeat=2)
-               if operation != "x/y" or y != 0]
+    defined = [
+        (x, y) for x, y in itertools.product(range(p), repeat=2) if operation != "x/y" or y != 0
+    ]
     assert [tuple(pair) for pair in task.pairs] == defined
     expected = [EXACT[operation](x, y, p) % p for x, y in defined]
     np.testing.assert_array_equal(task.labels, expected)
@@ -109,27 +109,41 @@ def test_label_noise_replaces_that_share_of_training_labels():
 
 def bad_calls():
     task = ModularTask("x+y", modulus=5)
-    yield ValueError, "operation: expected one of x[+]y, .*; got 'x%y'", lambda: ModularTask(
-        "x%y", 5)
+    yield (
+        ValueError,
+        "operation: expected one of x[+]y, .*; got 'x%y'",
+        lambda: ModularTask("x%y", 5),
+    )
     yield TypeError, "modulus: expected an integer, got 5.0", lambda: ModularTask("x+y", 5.0)
     yield ValueError, "modulus: expected an integer >= 2, got 1", lambda: ModularTask("x+y", 1)
-    yield TypeError, r"operation: .* got 0.5 for \(0, 0\)", lambda: ModularTask(
-        lambda x, y: 0.5, 5)
+    yield TypeError, r"operation: .* got 0.5 for \(0, 0\)", lambda: ModularTask(lambda x, y: 0.5, 5)
     yield ValueError, "operation: .*at least one pair", lambda: ModularTask(lambda x, y: None, 5)
-    yield ValueError, r"table: expected shape \(p, p\)", lambda: ModularTask.from_table(
-        np.zeros((2, 3), int))
+    yield (
+        ValueError,
+        r"table: expected shape \(p, p\)",
+        lambda: ModularTask.from_table(np.zeros((2, 3), int)),
+    )
     yield ValueError, "table: .*different lengths", lambda: ModularTask.from_table([[1, 2], [3]])
     yield ValueError, "table: .*from -2 to 1", lambda: ModularTask.from_table([[1, -2], [0, 0]])
     yield TypeError, "table: expected an integer dtype", lambda: ModularTask.from_table(np.eye(2))
     for fraction in (0, 1, -0.5, 1.5, float("nan")):
-        yield (ValueError, r"train_fraction: expected a number in \(0, 1\), got",
-               lambda fraction=fraction: task.split(fraction))
+        yield (
+            ValueError,
+            r"train_fraction: expected a number in \(0, 1\), got",
+            lambda fraction=fraction: task.split(fraction),
+        )
     yield ValueError, "train_fraction: .*at least one training pair of 25", lambda: task.split(0.01)
     yield TypeError, "train_fraction: expected a real number", lambda: task.split("half")
-    yield ValueError, "train_count: expected an integer from 1 to 25, got 26", lambda: task.split(
-        train_count=26)
-    yield ValueError, r"label_noise: expected a number in \[0, 1\)", lambda: task.split(
-        label_noise=1)
+    yield (
+        ValueError,
+        "train_count: expected an integer from 1 to 25, got 26",
+        lambda: task.split(train_count=26),
+    )
+    yield (
+        ValueError,
+        r"label_noise: expected a number in \[0, 1\)",
+        lambda: task.split(label_noise=1),
+    )
     yield ValueError, "seed: expected an integer >= 0", lambda: task.split(seed=-1)
 
 

@@ -15,7 +15,7 @@ def prime_factors(number: int) -> list[int]:
             while number % candidate == 0:
                 number //= candidate
         candidate += 1
-    return factors + [number] if number > 1 else factors
+    return [*factors, number] if number > 1 else factors
 
 
 def is_prime(number: int) -> bool:

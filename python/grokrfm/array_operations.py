@@ -14,7 +14,7 @@ import numpy as np
 import scipy.linalg
 
 from . import kernels
-from .grid import GridSums, grid_round
+from .grid import GridProblem, GridSums, grid_round
 from .kernels import Kernel
 
 _BLOCK = 256  # evaluation points at a time, so that no n × c × d array appears
@@ -50,7 +50,7 @@ class ArrayOperations:
         return rows[:, :d]
 
     def _products(self, M: Any, inputs: Any, other: Any) -> tuple[Any, Any, Any]:
-        """s (n, m), q_x (n, 1) and q_z (1, m)."""
+        """S (n, m), q_x (n, 1) and q_z (1, m)."""
         X = self.one_hot(inputs, len(M), M.dtype)
         Z = self.one_hot(other, len(M), M.dtype)
         q_x, q_z = ((V @ M * V).sum(axis=1) for V in (X, Z))
@@ -60,8 +60,9 @@ class ArrayOperations:
         self, kernel: Kernel, M: Any, inputs: Any, other: Any = None, out: Any = None
     ) -> Any:
         """K[i, j] = k(x_i, z_j), (n, m); of the inputs with themselves without `other`."""
-        K = kernels.value(kernel, *self._products(M, inputs, inputs if other is None else other),
-                          self.xp)
+        K = kernels.value(
+            kernel, *self._products(M, inputs, inputs if other is None else other), self.xp
+        )
         if out is None:
             return K
         out[...] = K
@@ -74,15 +75,21 @@ class ArrayOperations:
         ------
         numpy.linalg.LinAlgError
             If K is not positive definite to working precision.
+
         """
         factor = self.xp.linalg.cholesky(K)
         if not bool(self.xp.isfinite(factor).all()):  # CuPy reports a failure as NaN
             raise np.linalg.LinAlgError("kernel matrix: not positive definite")
-        linalg: Any = scipy.linalg
-        if self.xp is not np:
-            import cupyx.scipy.linalg as linalg
+        linalg = self._linalg()
         half = linalg.solve_triangular(factor, Y, lower=True)
         return linalg.solve_triangular(factor, half, lower=True, trans="T")
+
+    def _linalg(self) -> Any:
+        if self.xp is np:
+            return scipy.linalg
+        import cupyx.scipy.linalg
+
+        return cupyx.scipy.linalg
 
     def minimum_norm_solve(self, K: Any, Y: Any) -> Any:
         """The least-squares solution of K X = Y of minimum norm, for any symmetric K.
@@ -137,9 +144,11 @@ class ArrayOperations:
         gradient_outer = M @ outer @ M / n
         return 0.5 * (gradient_outer + gradient_outer.T)
 
-    def grid_round(self, *arguments: Any) -> GridSums:
-        """Solve, evaluate and sum on the grid of pairs; see `grid.grid_round`."""
-        return grid_round(self.xp, *arguments)
+    def grid_round(
+        self, problem: GridProblem, dual: Any, previous: Any, own: Any, first_class: int = 0
+    ) -> GridSums:
+        """Solve, evaluate and sum for a range of classes; see `grid.grid_round`."""
+        return grid_round(self.xp, problem, dual, previous, own, first_class)
 
     def matrix_power(self, G: Any, exponent: float) -> Any:
         """G^s of a symmetric positive semidefinite G, computed in float64; the dtype of G."""

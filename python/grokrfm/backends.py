@@ -25,6 +25,7 @@ def make_operations(backend: str) -> ArrayOperations:
         If the name is unknown.
     RuntimeError
         If the backend cannot be had here; the message says what is missing.
+
     """
     check_one_of("backend", backend, BACKENDS)
     if backend == "auto":
@@ -38,16 +39,18 @@ def make_operations(backend: str) -> ArrayOperations:
         return CppOperations()
     if backend == "cupy":
         return ArrayOperations(_import_cupy())
-    raise RuntimeError("backend: 'cuda' is not part of this build; "
-                       "'cupy' runs the array source on a GPU")
+    raise RuntimeError(
+        "backend: 'cuda' is not part of this build; 'cupy' runs the array source on a GPU"
+    )
 
 
 def _import_cupy() -> object:
     try:
         import cupy
     except ImportError as error:
-        raise RuntimeError("backend: 'cupy' needs CuPy, "
-                           "pip install 'grokrfm[cuda12]' or 'grokrfm[cuda13]'") from error
+        raise RuntimeError(
+            "backend: 'cupy' needs CuPy, pip install 'grokrfm[cuda12]' or 'grokrfm[cuda13]'"
+        ) from error
     try:
         cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:

@@ -17,20 +17,23 @@ def check_integer(
     """Return the value as an int within the bounds."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name}: expected an integer, got {value!r}")
-    if (minimum is not None and value < minimum) or (maximum is not None and value > maximum):
+    number = int(value)
+    if (minimum is not None and number < minimum) or (maximum is not None and number > maximum):
         bounds = f">= {minimum}" if maximum is None else f"from {minimum} to {maximum}"
         raise ValueError(f"{name}: expected an integer {bounds}, got {value}")
-    return int(value)
+    return number
 
 
 def check_real(name: str, value: Any, *, positive: bool = False) -> float:
     """Return the value as a finite float, > 0 if `positive`, else ≥ 0."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name}: expected a real number, got {value!r}")
-    if not math.isfinite(value) or value < 0 or (positive and value == 0):
-        raise ValueError(f"{name}: expected a finite number {'>' if positive else '>='} 0, "
-                         f"got {value}")
-    return float(value)
+    number = float(value)
+    if not math.isfinite(number) or number < 0 or (positive and number == 0):
+        raise ValueError(
+            f"{name}: expected a finite number {'>' if positive else '>='} 0, got {value}"
+        )
+    return number
 
 
 def check_fraction(name: str, value: Any, *, zero: bool = False) -> float:
@@ -96,8 +99,9 @@ def check_consistent(pairs: NDArray[np.int64], labels: NDArray[np.int64], modulu
     if clash.size:
         i = int(clash[0])
         pair = (int(key[i]) // modulus, int(key[i]) % modulus)
-        raise ValueError(f"y: expected one label a pair, got {labels[i]} and "
-                         f"{labels[i + 1]} for the pair {pair}")
+        raise ValueError(
+            f"y: expected one label a pair, got {labels[i]} and {labels[i + 1]} for the pair {pair}"
+        )
 
 
 def check_feature_matrix(name: str, value: Any, dimension: int) -> NDArray[np.float64]:
@@ -112,6 +116,9 @@ def check_feature_matrix(name: str, value: Any, dimension: int) -> NDArray[np.fl
         raise ValueError(f"{name}: expected finite entries, got {matrix[~np.isfinite(matrix)][0]}")
     asymmetry = float(np.abs(matrix - matrix.T).max())
     if asymmetry > 1e-5 * float(np.abs(matrix).max()):
-        raise ValueError(f"{name}: expected a symmetric matrix, "
-                         f"got entries that differ by {asymmetry:.3g} from their mirror image")
-    return 0.5 * (matrix + matrix.T)
+        raise ValueError(
+            f"{name}: expected a symmetric matrix, "
+            f"got entries that differ by {asymmetry:.3g} from their mirror image"
+        )
+    symmetric: NDArray[np.float64] = 0.5 * (matrix + matrix.T)
+    return symmetric

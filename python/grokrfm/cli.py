@@ -51,49 +51,88 @@ _CLI_DEFAULTS = {"modulus": 61}
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="grokrfm", description="Recursive Feature Machines on modular arithmetic.")
+        prog="grokrfm", description="Recursive Feature Machines on modular arithmetic."
+    )
     parser.add_argument("--version", action="version", version=f"grokrfm {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     run = commands.add_parser(
         "run",
         help="train one RFM and write a run folder",
         description="Train one Recursive Feature Machine. Without options: x+y mod 61 from half of "
-                    "all pairs, quadratic kernel, 30 iterations. Writes a folder with config.json, "
-                    "metrics.jsonl (one line a round), features.npz (every feature matrix) and "
-                    "run.png. Ctrl-C ends the run and keeps what was computed.",
+        "all pairs, quadratic kernel, 30 iterations. Writes a folder with config.json, "
+        "metrics.jsonl (one line a round), features.npz (every feature matrix) and "
+        "run.png. Ctrl-C ends the run and keeps what was computed.",
         epilog="examples:  grokrfm run --operation 'x*y' --train-fraction 0.4    "
-               "grokrfm run --kernel gaussian --dtype float64 --stop-accuracy 0.999",
+        "grokrfm run --kernel gaussian --dtype float64 --stop-accuracy 0.999",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     task = run.add_argument_group("task")
-    task.add_argument("--operation", default="x+y", metavar="OPERATION",
-                      help="one of: " + "; ".join(OPERATIONS))
-    task.add_argument("--train-fraction", type=float, default=0.5, metavar="R",
-                      help="share of all pairs that is trained on")
-    task.add_argument("--train-count", type=int, default=argparse.SUPPRESS, metavar="N",
-                      help="number of training pairs, instead of a fraction")
+    task.add_argument(
+        "--operation", default="x+y", metavar="OPERATION", help="one of: " + "; ".join(OPERATIONS)
+    )
+    task.add_argument(
+        "--train-fraction",
+        type=float,
+        default=0.5,
+        metavar="R",
+        help="share of all pairs that is trained on",
+    )
+    task.add_argument(
+        "--train-count",
+        type=int,
+        default=argparse.SUPPRESS,
+        metavar="N",
+        help="number of training pairs, instead of a fraction",
+    )
     task.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the split")
-    task.add_argument("--label-noise", type=float, default=0.0, metavar="SHARE",
-                      help="share of the training labels replaced by wrong ones")
+    task.add_argument(
+        "--label-noise",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="share of the training labels replaced by wrong ones",
+    )
     estimator = run.add_argument_group("machine")
     signature = inspect.signature(RFMClassifier).parameters
     for name, (kind, choices, text) in _ESTIMATOR_OPTIONS.items():
         estimator.add_argument(
-            "--" + name.replace("_", "-"), type=kind, help=text,
+            "--" + name.replace("_", "-"),
+            type=kind,
+            help=text,
             default=_CLI_DEFAULTS.get(name, signature[name].default),
             metavar=None if choices is None else "NAME",
         )
         if choices is not None:
             estimator._group_actions[-1].help = f"{text}: {', '.join(choices)}"
     output = run.add_argument_group("run")
-    output.add_argument("--stop-accuracy", type=float, default=argparse.SUPPRESS, metavar="SHARE",
-                        help="end after the first round with at least this test accuracy")
-    output.add_argument("--checkpoint-every", type=int, default=5, metavar="ROUNDS",
-                        help="store the state of the run after so many rounds; 0 for never")
-    output.add_argument("--resume", type=Path, default=None, metavar="FOLDER",
-                        help="go on with a broken run; all other settings come from the folder")
-    output.add_argument("--output", type=Path, default=argparse.SUPPRESS, metavar="FOLDER",
-                        help="run folder to make (default: a new one under runs/)")
+    output.add_argument(
+        "--stop-accuracy",
+        type=float,
+        default=argparse.SUPPRESS,
+        metavar="SHARE",
+        help="end after the first round with at least this test accuracy",
+    )
+    output.add_argument(
+        "--checkpoint-every",
+        type=int,
+        default=5,
+        metavar="ROUNDS",
+        help="store the state of the run after so many rounds; 0 for never",
+    )
+    output.add_argument(
+        "--resume",
+        type=Path,
+        default=None,
+        metavar="FOLDER",
+        help="go on with a broken run; all other settings come from the folder",
+    )
+    output.add_argument(
+        "--output",
+        type=Path,
+        default=argparse.SUPPRESS,
+        metavar="FOLDER",
+        help="run folder to make (default: a new one under runs/)",
+    )
     commands.add_parser("info", help="print what was built and what it runs on, as JSON")
     return parser
 
@@ -110,13 +149,15 @@ class _Progress:
         self._seconds.append(record["seconds"])
         recent = self._seconds[-3:]  # rounds grow longer as the features form
         left = (current.iterations - current.iteration) * sum(recent) / len(recent)
-        line = (f"iteration {current.iteration:3d}/{current.iterations}"
-                f"  train {100 * record['train_accuracy']:6.2f} %"
-                f"  test {100 * record['test_accuracy']:6.2f} %"
-                f"  deviation {record['circulant_deviation']:.3f}"
-                f"  residual {record['residual']:.0e}"
-                f"  {record['seconds']:.2f} s"
-                f"  {_duration(left)} left")
+        line = (
+            f"iteration {current.iteration:3d}/{current.iterations}"
+            f"  train {100 * record['train_accuracy']:6.2f} %"
+            f"  test {100 * record['test_accuracy']:6.2f} %"
+            f"  deviation {record['circulant_deviation']:.3f}"
+            f"  residual {record['residual']:.0e}"
+            f"  {record['seconds']:.2f} s"
+            f"  {_duration(left)} left"
+        )
         if self._live:
             width = shutil.get_terminal_size().columns - 1
             sys.stdout.write("\r\x1b[K" + line[:width])
@@ -135,24 +176,38 @@ def _run(options: argparse.Namespace) -> int:
         folder, config, checkpoint = RunFolder.reopen(options.resume)
         options = argparse.Namespace(**{**vars(options), **config})
     task = ModularTask(options.operation, options.modulus)
-    split = task.split(options.train_fraction, options.seed, label_noise=options.label_noise,
-                       train_count=getattr(options, "train_count", None))
+    split = task.split(
+        options.train_fraction,
+        options.seed,
+        label_noise=options.label_noise,
+        train_count=getattr(options, "train_count", None),
+    )
     check_integer("checkpoint_every", options.checkpoint_every, minimum=0)
     parameters = {name: getattr(options, name) for name in _ESTIMATOR_OPTIONS}
     model = RFMClassifier(**parameters, n_classes=task.n_classes)
     model.check_parameters()
-    title = (f"{options.operation} mod {options.modulus}, {len(split.X_train)} of "
-             f"{len(task.pairs)} pairs, {options.kernel} kernel")
+    title = (
+        f"{options.operation} mod {options.modulus}, {len(split.X_train)} of "
+        f"{len(task.pairs)} pairs, {options.kernel} kernel"
+    )
     if options.resume is None:
-        config = {key: value for key, value in vars(options).items()
-                  if key not in ("command", "output", "resume")}
-        config |= {"version": __version__, "train_pairs": len(split.X_train),
-                   "test_pairs": len(split.X_test), "build": build_info()}
+        config = {
+            key: value
+            for key, value in vars(options).items()
+            if key not in ("command", "output", "resume")
+        }
+        config |= {
+            "version": __version__,
+            "train_pairs": len(split.X_train),
+            "test_pairs": len(split.X_test),
+            "build": build_info(),
+        }
         folder = RunFolder.create(_output_path(options), config)
 
     def deviation_of_task(current: Round) -> None:
         current.record["circulant_deviation"] = circulant_deviation(
-            cross_block(current.feature_matrix, task.operation))
+            cross_block(current.feature_matrix, task.operation)
+        )
 
     def store_checkpoint(current: Round) -> None:
         every = options.checkpoint_every
@@ -167,8 +222,13 @@ def _run(options: argparse.Namespace) -> int:
     began = time.perf_counter()
     interrupted = False
     try:
-        model.fit(split.X_train, split.y_train, (split.X_test, split.y_test), callbacks,
-                  checkpoint=checkpoint)
+        model.fit(
+            split.X_train,
+            split.y_train,
+            (split.X_test, split.y_test),
+            callbacks,
+            checkpoint=checkpoint,
+        )
     except KeyboardInterrupt:
         interrupted = True
     finally:
@@ -211,18 +271,22 @@ def _output_path(options: argparse.Namespace) -> Path:
 def _summary(history: dict[str, np.ndarray[Any, Any]], seconds: float) -> str:
     accuracy = history["test_accuracy"]
     reached = np.flatnonzero(accuracy >= GROKKED)
-    grokked = (f"reached {100 * GROKKED:g} % at iteration {int(history['iteration'][reached[0]])}"
-               if reached.size else f"{100 * GROKKED:g} % was not reached")
-    return (f"test accuracy {100 * accuracy[-1]:.2f} % after {len(accuracy) - 1} iterations, "
-            f"{grokked}; {seconds:.2f} s, largest relative residual "
-            f"{history['residual'].max():.1e}")
+    grokked = (
+        f"reached {100 * GROKKED:g} % at iteration {int(history['iteration'][reached[0]])}"
+        if reached.size
+        else f"{100 * GROKKED:g} % was not reached"
+    )
+    return (
+        f"test accuracy {100 * accuracy[-1]:.2f} % after {len(accuracy) - 1} iterations, "
+        f"{grokked}; {seconds:.2f} s, largest relative residual "
+        f"{history['residual'].max():.1e}"
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status (2 for bad input, 130 after Ctrl-C)."""
     options = _parser().parse_args(arguments)
-    warnings.showwarning = lambda message, *_, **__: print(f"\nwarning: {message}",
-                                                           file=sys.stderr)
+    warnings.showwarning = lambda message, *_, **__: print(f"\nwarning: {message}", file=sys.stderr)
     warnings.simplefilter("once", SolverWarning)
     try:
         if options.command == "info":

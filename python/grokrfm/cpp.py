@@ -11,7 +11,7 @@ from threadpoolctl import ThreadpoolController
 
 from . import _cpu
 from .array_operations import ArrayOperations
-from .grid import GridSums
+from .grid import GridProblem, GridSums
 from .kernels import Kernel
 
 
@@ -71,9 +71,7 @@ class CppOperations(ArrayOperations):
         self, kernel: Kernel, M: Any, evaluation: Any, train: Any, dual_coefficients: Any
     ) -> Any:
         with self.own_threads() as threads:
-            return _cpu.decision_function(
-                kernel, M, evaluation, train, dual_coefficients, threads
-            )
+            return _cpu.decision_function(kernel, M, evaluation, train, dual_coefficients, threads)
 
     def agop(
         self, kernel: Kernel, M: Any, train: Any, dual_coefficients: Any, centred: bool
@@ -81,9 +79,19 @@ class CppOperations(ArrayOperations):
         with self.own_threads() as threads:
             return _cpu.agop(kernel, M, train, dual_coefficients, centred, threads)
 
-    def grid_round(self, *arguments: Any) -> GridSums:
+    def grid_round(
+        self, problem: GridProblem, dual: Any, previous: Any, own: Any, first_class: int = 0
+    ) -> GridSums:
         with self.own_threads() as threads:
-            return GridSums(**_cpu.grid_round(*arguments, threads=threads))
+            sums = _cpu.grid_round(
+                **vars(problem),
+                dual=dual,
+                previous=previous,
+                own=own,
+                first_class=first_class,
+                threads=threads,
+            )
+        return GridSums(**sums)
 
     def matrix_power(self, G: Any, exponent: float) -> Any:
         with self.own_threads():

@@ -16,9 +16,7 @@ from .checks import check_integer, check_one_of
 from .tasks import is_multiplicative
 
 
-def circulant_deviation(
-    block: Any, orientation: str = "best", normalize: str = "sum"
-) -> float:
+def circulant_deviation(block: Any, orientation: str = "best", normalize: str = "sum") -> float:
     """Share of a block's squared Frobenius norm that lies off its circulant part.
 
     Parameters
@@ -41,6 +39,7 @@ def circulant_deviation(
     ------
     ValueError
         If the block is not square or a name is unknown.
+
     """
     check_one_of("orientation", orientation, ("best", "circulant", "hankel"))
     check_one_of("normalize", normalize, ("sum", "mean"))
@@ -48,8 +47,12 @@ def circulant_deviation(
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.size == 0:
         raise ValueError(f"block: expected shape (p, p), got {matrix.shape}")
     if orientation == "best":
-        return float(np.minimum(circulant_deviation(matrix, "circulant", normalize),
-                                circulant_deviation(matrix, "hankel", normalize)))
+        return float(
+            np.minimum(
+                circulant_deviation(matrix, "circulant", normalize),
+                circulant_deviation(matrix, "hankel", normalize),
+            )
+        )
     p = len(matrix)
     norm = float((matrix**2).sum())
     if norm == 0:
@@ -69,6 +72,7 @@ def alignment(A: Any, B: Any) -> float:
     ------
     ValueError
         If the shapes differ.
+
     """
     a, b = np.asarray(A, dtype=np.float64), np.asarray(B, dtype=np.float64)
     if a.shape != b.shape:
@@ -89,6 +93,7 @@ def discrete_logarithm(modulus: int) -> NDArray[np.int64]:
     ------
     ValueError
         If the modulus is not prime.
+
     """
     modulus = check_integer("modulus", modulus, minimum=2)
     require_prime(modulus, "a discrete logarithm")
@@ -117,12 +122,15 @@ def reorder_by_discrete_logarithm(M: Any, modulus: int) -> NDArray[Any]:
     ------
     ValueError
         If the modulus is not prime or M is not square with a multiple of p rows.
+
     """
     matrix = np.asarray(M)
     logarithm = discrete_logarithm(modulus)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) % modulus:
-        raise ValueError(f"M: expected a square matrix with a multiple of {modulus} rows, "
-                         f"got shape {matrix.shape}")
+        raise ValueError(
+            f"M: expected a square matrix with a multiple of {modulus} rows, "
+            f"got shape {matrix.shape}"
+        )
     order = np.argsort(logarithm, kind="stable")  # entry 0 holds −1 and stays first
     blocks = np.arange(0, len(matrix), modulus)[:, None]
     index = (blocks + order[None, :]).ravel()
@@ -135,6 +143,7 @@ def cross_block(M: Any, operation: str = "x+y") -> NDArray[Any]:
     Parameters
     ----------
     M : array_like, shape (2p, 2p)
+        A feature matrix.
     operation : str
         For "x*y" and "x/y" modulo a prime the block is reordered by discrete logarithm and loses
         index 0.
@@ -143,11 +152,13 @@ def cross_block(M: Any, operation: str = "x+y") -> NDArray[Any]:
     -------
     ndarray, shape (p, p) or (p − 1, p − 1)
         The bottom-left block, which couples the second operand (rows) to the first.
+
     """
     matrix = np.asarray(M)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) % 2:
         raise ValueError(f"M: expected shape (2p, 2p), got {matrix.shape}")
     p = len(matrix) // 2
     if is_multiplicative(operation, p):
-        return reorder_by_discrete_logarithm(matrix, p)[p + 1 :, 1:p]
-    return matrix[p:, :p]
+        matrix = reorder_by_discrete_logarithm(matrix, p)
+        return np.asarray(matrix[p + 1 :, 1:p])
+    return np.asarray(matrix[p:, :p])

@@ -49,10 +49,18 @@ def plot_loss(history: Mapping[str, NDArray[Any]], ax: Axes | None = None) -> Ax
 def plot_progress_measures(history: Mapping[str, NDArray[Any]], ax: Axes | None = None) -> Axes:
     """Circulant deviation and alignment with the final feature matrix, over iterations."""
     ax = ax or _new_axes()
-    ax.plot(history["iteration"], history["circulant_deviation"], color="C2",
-            label="circulant deviation")
-    ax.plot(history["iteration"], history["feature_alignment"], color="C4",
-            label="alignment with final $M$")
+    ax.plot(
+        history["iteration"],
+        history["circulant_deviation"],
+        color="C2",
+        label="circulant deviation",
+    )
+    ax.plot(
+        history["iteration"],
+        history["feature_alignment"],
+        color="C4",
+        label="alignment with final $M$",
+    )
     ax.set(xlabel="iteration", ylabel="measure", ylim=(-0.03, 1.03))
     ax.legend(frameon=False, loc="center right")
     return ax
@@ -76,8 +84,12 @@ def plot_feature_matrix(M: ArrayLike, operation: str = "x+y", ax: Axes | None = 
     for line in (ax.axhline, ax.axvline):
         line(p - 0.5, color="0.2", linewidth=0.6)
     order = " (discrete-log order)" if by_logarithm else ""
-    ax.set(xticks=[(p - 1) / 2, p + (p - 1) / 2], yticks=[(p - 1) / 2, p + (p - 1) / 2],
-           xticklabels=["first operand", "second operand"], xlabel=f"residues{order}")
+    ax.set(
+        xticks=[(p - 1) / 2, p + (p - 1) / 2],
+        yticks=[(p - 1) / 2, p + (p - 1) / 2],
+        xticklabels=["first operand", "second operand"],
+        xlabel=f"residues{order}",
+    )
     ax.set_yticklabels(["first operand", "second operand"], rotation=90, va="center")
     ax.tick_params(length=0)
     ax.figure.colorbar(image, ax=ax, label="entry, diagonal removed", shrink=0.85)
@@ -92,7 +104,9 @@ def plot_run(
 
     figure, axes = plt.subplot_mosaic(
         [["accuracy", "features"], ["loss", "features"], ["measures", "features"]],
-        figsize=(11, 6.6), layout="constrained", width_ratios=[1, 1.45],
+        figsize=(11, 6.6),
+        layout="constrained",
+        width_ratios=[1, 1.45],
     )
     plot_accuracy(history, axes["accuracy"])
     plot_loss(history, axes["loss"])

@@ -16,6 +16,40 @@ import numpy as np
 Form = tuple[float, float, float]  # pairs, norms, shift
 
 
+@dataclass(frozen=True)
+class GridProblem:
+    """What all classes of a round share.
+
+    Attributes
+    ----------
+    feature_matrix, coarse, moment : array, shape (2p, 2p)
+        M, `coarse_matrix` and Q = M S M with the second moment S.
+    form : tuple of float
+        (pairs, norms, shift) of the kernel.
+    ridge : float
+    train_labels, test_labels : array of int32, shape (p, p)
+        −1 off the training and test pairs.
+    tolerance : float
+        Relative residual ‖y − K α‖ / ‖y‖ at which a class is done.
+    max_iterations : int
+        0 takes the dual coefficients as they are.
+    starts : int
+        How many solutions of earlier rounds there are to start from: 0, 1 or 2.
+
+    """
+
+    feature_matrix: Any
+    form: Form
+    ridge: float
+    train_labels: Any
+    test_labels: Any
+    coarse: Any
+    moment: Any
+    tolerance: float
+    max_iterations: int
+    starts: int
+
+
 @dataclass
 class GridSums:
     """What a range of classes adds to a round; ranges add up.
@@ -32,6 +66,7 @@ class GridSums:
         Sum of the squared outputs on training and test pairs.
     iterations, residuals : array, shape (c,)
         Conjugate-gradient steps and true relative residual of each class.
+
     """
 
     zqz: Any
@@ -134,42 +169,25 @@ def apply(M: Any, form: Form, V: Any, xp: Any = np) -> Any:
 
 
 def grid_round(
-    xp: Any,
-    M: Any,
-    form: Form,
-    ridge: float,
-    train_labels: Any,
-    test_labels: Any,
-    coarse: Any,
-    moment: Any,
-    dual: Any,
-    previous: Any,
-    own: Any,
-    tolerance: float,
-    max_iterations: int,
-    starts: int,
-    first_class: int = 0,
+    xp: Any, problem: GridProblem, dual: Any, previous: Any, own: Any, first_class: int = 0
 ) -> GridSums:
     """Solve, evaluate and sum for the classes first_class … first_class + c − 1.
 
     Parameters
     ----------
-    M, coarse, moment : array, shape (2p, 2p)
-        Feature matrix, `coarse_matrix`, and Q = M S M.
-    train_labels, test_labels : array of int32, shape (p, p)
-        −1 off the training and test pairs.
+    xp : module
+        numpy or cupy.
+    problem : GridProblem
     dual, previous : array, shape (c, n)
         Solutions of the last two rounds in row-major order of the training pairs; replaced by those
-        of this round and the last.
+        of this round and the last, unless the dual coefficients are taken as they are.
     own : array, shape (p, p)
         Receives the output of each pair's own class, where that is in the range.
-    tolerance : float
-        Relative residual ‖y − K α‖ / ‖y‖ at which a class is done.
-    max_iterations : int
-        0 takes the dual coefficients as they are.
-    starts : int
-        How many of `dual`, `previous` hold a solution: 0, 1 or 2.
+
     """
+    M, form, ridge = problem.feature_matrix, problem.form, problem.ridge
+    train_labels, test_labels = problem.train_labels, problem.test_labels
+    tolerance = problem.tolerance
     p, c = len(train_labels), len(dual)
     trained = train_labels >= 0
     mask = trained.astype(M.dtype)
@@ -196,16 +214,16 @@ def grid_round(
 
     def precondition(R: Any) -> Any:
         U = R * inverse
-        lines = xp.concatenate([U.sum(axis=2), U.sum(axis=1)], axis=1) @ coarse.T
+        lines = xp.concatenate([U.sum(axis=2), U.sum(axis=1)], axis=1) @ problem.coarse.T
         return U - (lines[:, :p, None] + lines[:, None, p:]) * inverse
 
     iterations = xp.zeros(c, dtype=int)
     V = scatter(dual)
-    if max_iterations > 0:
-        V = _start(xp, [scatter(dual), scatter(previous)][:starts], times_kernel, dots, Y)
+    if problem.max_iterations > 0:
+        V = _start(xp, [scatter(dual), scatter(previous)][: problem.starts], times_kernel, dots, Y)
         stopped = xp.zeros(c, dtype=bool)
         R = Y - times_kernel(V)
-        left = max_iterations
+        left = problem.max_iterations
         while left > 0:
             before = xp.where(stopped, 0, relative(R)).max()
             if before <= tolerance:
@@ -240,13 +258,17 @@ def grid_round(
             f, xp.clip(known - first_class, 0, c - 1)[None].astype(xp.int64), axis=0
         )[0][here]
     residuals = relative(Y - mask * f - ridge * V)
-    zqz, tz, t_squared = _moments(xp, M, form, V, moment)
+    zqz, tz, t_squared = _moments(xp, M, form, V, problem.moment)
     return GridSums(
-        zqz=zqz, tz=tz, t_squared=t_squared, best=f.max(axis=0),
+        zqz=zqz,
+        tz=tz,
+        t_squared=t_squared,
+        best=f.max(axis=0),
         best_class=f.argmax(axis=0) + first_class,
         train_squares=float((f[:, trained] ** 2).sum()),
         test_squares=float((f[:, test_labels >= 0] ** 2).sum()),
-        iterations=iterations, residuals=residuals,
+        iterations=iterations,
+        residuals=residuals,
     )
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .array_operations import ArrayOperations
-from .grid import Form, GridSums, agop_from_sums, coarse_matrix, second_moment
+from .grid import Form, GridProblem, GridSums, agop_from_sums, coarse_matrix, second_moment
 from .kernels import Kernel
 
 MAX_CG_ITERATIONS = 1000
@@ -90,7 +90,8 @@ class Data:
 
 def pair_indices(pairs: NDArray[np.int64], modulus: int) -> NDArray[np.int32]:
     """Active indices (n, 2) of the inputs e_a ⊕ e_b of pairs (a, b)."""
-    return (pairs + np.array([0, modulus])).astype(np.int32)
+    indices: NDArray[np.int32] = (pairs + np.array([0, modulus])).astype(np.int32)
+    return indices
 
 
 class Evaluator(Protocol):
@@ -103,7 +104,12 @@ class DenseEvaluator:
     """Predictions and AGOP by sums over the training points: any kernel, any points."""
 
     def __init__(
-        self, operations: ArrayOperations, kernel: Kernel, data: Data, dtype: Any, ridge: float,
+        self,
+        operations: ArrayOperations,
+        kernel: Kernel,
+        data: Data,
+        dtype: Any,
+        ridge: float,
         centred: bool,
     ) -> None:
         self._operations, self._kernel, self._data = operations, kernel, data
@@ -124,8 +130,7 @@ class DenseEvaluator:
             scores_of_outputs(operations.to_numpy(outputs), data.train_labels),
             scores_of_outputs(operations.to_numpy(test_outputs), data.test_labels),
             self._residual(outputs, dual_coefficients),
-            lambda: operations.agop(
-                self._kernel, M, self._train, dual_coefficients, self._centred),
+            lambda: operations.agop(self._kernel, M, self._train, dual_coefficients, self._centred),
         )
 
     def _predict(self, M: Any, inputs: Any, dual_coefficients: Any) -> Any:
@@ -146,15 +151,19 @@ class Grid:
     """The grid of pairs of a run: rounds of the quadratic family, and their evaluation."""
 
     def __init__(
-        self, operations: ArrayOperations, form: Form, data: Data, dtype: Any, ridge: float,
+        self,
+        operations: ArrayOperations,
+        form: Form,
+        data: Data,
+        dtype: Any,
+        ridge: float,
         centred: bool,
     ) -> None:
         self._operations, self._form, self._ridge, self._data = operations, form, ridge, data
         p = data.modulus
         self._train_labels, self._test_labels = (
             operations.asarray(_label_grid(pairs, labels, p), np.int32)
-            for pairs, labels in (
-                (data.train, data.train_labels), (data.test, data.test_labels))
+            for pairs, labels in ((data.train, data.train_labels), (data.test, data.test_labels))
         )
         xp = operations.xp
         self._mask = (self._train_labels >= 0).astype(xp.float64)
@@ -180,15 +189,22 @@ class Grid:
         operations, form, S = self._operations, self._form, self._second_moment
         coarse = coarse_matrix(M, form, self._ridge, self._mask, operations.xp).astype(M.dtype)
         m = M.astype(S.dtype)
-        sums = operations.grid_round(
-            M, form, self._ridge, self._train_labels, self._test_labels, coarse,
-            (m @ S @ m).astype(M.dtype), dual, previous, self._own, tolerance, max_iterations,
-            starts,
+        problem = GridProblem(
+            feature_matrix=M,
+            form=form,
+            ridge=self._ridge,
+            train_labels=self._train_labels,
+            test_labels=self._test_labels,
+            coarse=coarse,
+            moment=(m @ S @ m).astype(M.dtype),
+            tolerance=tolerance,
+            max_iterations=max_iterations,
+            starts=starts,
         )
+        sums = operations.grid_round(problem, dual, previous, self._own)
         best, own = (operations.to_numpy(grid) for grid in (sums.best_class, self._own))
         train, test = (
-            scores(best[tuple(pairs.T)], own[tuple(pairs.T)], squares, labels,
-                   self._data.n_classes)
+            scores(best[tuple(pairs.T)], own[tuple(pairs.T)], squares, labels, self._data.n_classes)
             for pairs, labels, squares in (
                 (self._data.train, self._data.train_labels, sums.train_squares),
                 (self._data.test, self._data.test_labels, sums.test_squares),
@@ -214,12 +230,18 @@ class CholeskyMachine:
         positive definite to working precision.
     cg_iterations : int
         0.
+
     """
 
     cg_iterations = 0
 
     def __init__(
-        self, operations: ArrayOperations, kernel: Kernel, data: Data, dtype: Any, ridge: float,
+        self,
+        operations: ArrayOperations,
+        kernel: Kernel,
+        data: Data,
+        dtype: Any,
+        ridge: float,
         evaluator: Evaluator,
     ) -> None:
         self._operations, self._kernel, self._ridge = operations, kernel, ridge
@@ -288,8 +310,9 @@ class GridMachine:
 
     fallback = False
 
-    def __init__(self, operations: ArrayOperations, grid: Grid, data: Data, dtype: Any,
-                 tolerance: float) -> None:
+    def __init__(
+        self, operations: ArrayOperations, grid: Grid, data: Data, dtype: Any, tolerance: float
+    ) -> None:
         xp = operations.xp
         self._operations, self._grid, self._tolerance = operations, grid, tolerance
         self._dual = xp.zeros((data.n_classes, len(data.train)), dtype=dtype)
@@ -319,8 +342,10 @@ class GridMachine:
         """Go on from what `state` returned."""
         dual = state["dual"]
         if dual.shape != self._dual.shape or dual.dtype != self._dual.dtype:
-            raise ValueError(f"checkpoint: expected {self._dual.dtype} dual coefficients of shape "
-                             f"{self._dual.shape}, got {dual.dtype} of {dual.shape}")
+            raise ValueError(
+                f"checkpoint: expected {self._dual.dtype} dual coefficients of shape "
+                f"{self._dual.shape}, got {dual.dtype} of {dual.shape}"
+            )
         self._dual = self._operations.asarray(dual, dual.dtype)
         self._previous = self._operations.asarray(state["previous"], dual.dtype)
         self._rounds = int(state["rounds"])

@@ -19,8 +19,9 @@ def require(need: int, purpose: str, advice: str) -> None:
     """Raise MemoryError, naming need and available, if `need` bytes cannot be had."""
     available = available_bytes()
     if available is not None and need > available:
-        raise MemoryError(f"{purpose} needs {need / 1e9:.2f} GB, "
-                          f"{available / 1e9:.2f} GB are available; {advice}")
+        raise MemoryError(
+            f"{purpose} needs {need / 1e9:.2f} GB, {available / 1e9:.2f} GB are available; {advice}"
+        )
 
 
 def _machine() -> int | None:

@@ -55,6 +55,7 @@ class Round:
     checkpoint : callable
         Returns arrays from which `RFMClassifier.fit` goes on after this round to the same history
         as if it had never stopped.
+
     """
 
     iteration: int
@@ -116,7 +117,8 @@ class RFMClassifier:
         feature_trace (tr M_t); circulant_deviation (of the bottom-left block of M_t, the better
         orientation, NaN for a zero block); feature_alignment (cosine of M_t and the last M);
         residual (largest relative residual over the classes); cg_iterations (most over the
-        classes, 0 for cholesky); solver_fallback (1 where the solve took its fallback); seconds (wall time of the round, the update that led to M_t included).
+        classes, 0 for cholesky); solver_fallback (1 where the solve took its fallback); seconds
+        (wall time of the round, the update that led to M_t included).
         Test quantities are NaN without evaluation pairs.
     feature_matrix_ : ndarray, shape (2p, 2p)
         M of the final predictor.
@@ -131,6 +133,7 @@ class RFMClassifier:
     n_iter_ : int
         Updates done: fewer than `iterations` after an early stop.
     classes_ : ndarray of int64, shape (c,)
+
     """
 
     def __init__(
@@ -176,8 +179,10 @@ class RFMClassifier:
         """Set constructor parameters by name; ValueError for an unknown name."""
         for name, value in params.items():
             if name not in self.parameter_names():
-                raise ValueError(f"{name}: not a parameter of RFMClassifier; expected one of "
-                                 f"{', '.join(self.parameter_names())}")
+                raise ValueError(
+                    f"{name}: not a parameter of RFMClassifier; expected one of "
+                    f"{', '.join(self.parameter_names())}"
+                )
             setattr(self, name, value)
         return self
 
@@ -226,6 +231,7 @@ class RFMClassifier:
             If the backend cannot be had.
         MemoryError
             If the run cannot fit into the available memory, before any work.
+
         """
         kernel, n_classes = self.check_parameters()
         p = int(self.modulus)
@@ -235,16 +241,25 @@ class RFMClassifier:
         y_train = checks.check_labels("y", y, len(X_train), n_classes)
         checks.check_consistent(X_train, y_train, p)
         X_test, y_test = self._check_eval_set(eval_set, p, n_classes)
-        start = np.eye(2 * p) if feature_matrix is None else checks.check_feature_matrix(
-            "feature_matrix", feature_matrix, 2 * p)
+        start = (
+            np.eye(2 * p)
+            if feature_matrix is None
+            else checks.check_feature_matrix("feature_matrix", feature_matrix, 2 * p)
+        )
         data = Data(X_train, y_train, X_test, y_test, p, n_classes)
         dtype = np.dtype(self.dtype)
         solver = choose_solver(self.solver, kernel, data, dtype.itemsize)
         require_memory(solver, data, dtype.itemsize, self.iterations + 1)
         operations = make_operations(self.backend)
         machine = make_machine(
-            solver, operations, kernel, data, dtype=dtype, ridge=float(self.ridge),
-            centred=self.centering == "per_class", tolerance=float(self.tol),
+            solver,
+            operations,
+            kernel,
+            data,
+            dtype=dtype,
+            ridge=float(self.ridge),
+            centred=self.centering == "per_class",
+            tolerance=float(self.tol),
         )
         self.solver_ = solver
         self.X_train_ = X_train
@@ -257,8 +272,9 @@ class RFMClassifier:
             machine.restore(checkpoint)
         try:
             with operations.own_threads():
-                self._iterate(machine, operations.asarray(start, dtype), tuple(callbacks),
-                              rows, matrices)
+                self._iterate(
+                    machine, operations.asarray(start, dtype), tuple(callbacks), rows, matrices
+                )
         except BaseException:
             # The broken round may have left its dual coefficients: back to the last complete one.
             if rows:
@@ -275,6 +291,7 @@ class RFMClassifier:
         ------
         TypeError, ValueError
             For the first bad parameter. `fit` checks too.
+
         """
         p = checks.check_integer("modulus", self.modulus, minimum=2)
         checks.check_one_of("kernel", self.kernel, KERNELS)
@@ -288,9 +305,14 @@ class RFMClassifier:
         checks.check_one_of("dtype", self.dtype, DTYPES)
         checks.check_real("tol", self.tol, positive=True)
         depth = checks.check_integer("depth", self.depth, minimum=1)
-        n_classes = p if self.n_classes is None else checks.check_integer(
-            "n_classes", self.n_classes, minimum=1)
-        return make_kernel(self.kernel, bandwidth=bandwidth, depth=depth, dimension=2 * p), n_classes
+        n_classes = (
+            p
+            if self.n_classes is None
+            else checks.check_integer("n_classes", self.n_classes, minimum=1)
+        )
+        return make_kernel(
+            self.kernel, bandwidth=bandwidth, depth=depth, dimension=2 * p
+        ), n_classes
 
     @staticmethod
     def _check_eval_set(
@@ -299,8 +321,9 @@ class RFMClassifier:
         if eval_set is None:
             return np.empty((0, 2), np.int64), np.empty(0, np.int64)
         if not isinstance(eval_set, tuple | list) or len(eval_set) != 2:
-            raise TypeError("eval_set: expected a tuple (X_test, y_test), "
-                            f"got {type(eval_set).__name__}")
+            raise TypeError(
+                f"eval_set: expected a tuple (X_test, y_test), got {type(eval_set).__name__}"
+            )
         X_test = checks.check_pairs("eval_set[0]", eval_set[0], modulus)
         return X_test, checks.check_labels("eval_set[1]", eval_set[1], len(X_test), n_classes)
 
@@ -332,9 +355,8 @@ class RFMClassifier:
             rows.append(record)
             matrices.append(matrix)
             next_matrix = cache(partial(self._next_matrix, evaluation))
-            current = Round(t, self.iterations, record, matrix,
-                            lambda: _pack(
-                                rows, matrices, operations.to_numpy(next_matrix()), machine))
+            checkpoint = partial(self._pack, rows, matrices, next_matrix, machine)
+            current = Round(t, self.iterations, record, matrix, checkpoint)
             # Every callback is called, whatever the others return.
             if any([callback(current) for callback in callbacks]) or t == self.iterations:
                 return
@@ -343,6 +365,20 @@ class RFMClassifier:
 
     def _next_matrix(self, evaluation: Evaluation) -> Any:
         return self._operations.matrix_power(evaluation.agop(), self.agop_power)
+
+    def _pack(
+        self,
+        rows: list[dict[str, float]],
+        matrices: list[NDArray[Any]],
+        next_matrix: Callable[[], Any],
+        machine: CholeskyMachine | GridMachine,
+    ) -> Checkpoint:
+        return {
+            "feature_matrices": np.stack(matrices),
+            "next_feature_matrix": self._operations.to_numpy(next_matrix()),
+            **{f"history/{key}": values for key, values in _columns(rows).items()},
+            **machine.state(),
+        }
 
     def _keep(
         self,
@@ -355,8 +391,7 @@ class RFMClassifier:
             return
         for row, matrix in zip(rows, matrices, strict=True):
             row["feature_alignment"] = features.alignment(matrix, matrices[-1])
-        keys = dict.fromkeys(key for row in rows for key in row)
-        self.history_ = {key: np.array([row.get(key, np.nan) for row in rows]) for key in keys}
+        self.history_ = _columns(rows)
         self.feature_matrices_ = np.stack(matrices)
         self.feature_matrix_ = matrices[-1]
         self.dual_coef_ = self._operations.to_numpy(machine.dual_coefficients)
@@ -382,7 +417,8 @@ class RFMClassifier:
 
     def predict(self, X: ArrayLike) -> NDArray[np.int64]:
         """Labels with the largest output, (m,), for pairs X, (m, 2)."""
-        return self.decision_function(X).argmax(axis=1)
+        labels: NDArray[np.int64] = self.decision_function(X).argmax(axis=1)
+        return labels
 
     def score(self, X: ArrayLike, y: ArrayLike) -> float:
         """Accuracy on pairs X, (m, 2), with labels y, (m,)."""
@@ -390,14 +426,10 @@ class RFMClassifier:
         return scores_of_outputs(outputs, checks.check_labels("y", y, *outputs.shape)).accuracy
 
 
-def _pack(
-    rows: list[dict[str, float]], matrices: list[NDArray[Any]], M: NDArray[Any],
-    machine: CholeskyMachine | GridMachine,
-) -> Checkpoint:
+def _columns(rows: list[dict[str, float]]) -> dict[str, NDArray[Any]]:
+    """One array a key; NaN where a row lacks it."""
     keys = dict.fromkeys(key for row in rows for key in row)
-    history = {f"history/{key}": np.array([row.get(key, np.nan) for row in rows]) for key in keys}
-    return {"feature_matrices": np.stack(matrices), "next_feature_matrix": M, **history,
-            **machine.state()}
+    return {key: np.array([row.get(key, np.nan) for row in rows]) for key in keys}
 
 
 def _unpack(
@@ -406,13 +438,19 @@ def _unpack(
     """Rows, feature matrices and the next feature matrix."""
     M = checkpoint["next_feature_matrix"]
     if M.shape != (dimension, dimension):
-        raise ValueError(f"checkpoint: expected a feature matrix of shape "
-                         f"{(dimension, dimension)}, got {M.shape}")
+        raise ValueError(
+            f"checkpoint: expected a feature matrix of shape "
+            f"{(dimension, dimension)}, got {M.shape}"
+        )
     matrices = list(checkpoint["feature_matrices"])
-    columns = {key.removeprefix("history/"): values for key, values in checkpoint.items()
-               if key.startswith("history/")}
-    rows = [{key: float(values[t]) for key, values in columns.items()}
-            for t in range(len(matrices))]
+    columns = {
+        key.removeprefix("history/"): values
+        for key, values in checkpoint.items()
+        if key.startswith("history/")
+    }
+    rows = [
+        {key: float(values[t]) for key, values in columns.items()} for t in range(len(matrices))
+    ]
     return rows, matrices, M
 
 

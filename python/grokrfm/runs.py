@@ -39,6 +39,7 @@ class RunFolder:
         ------
         FileExistsError
             If the folder is there and not empty.
+
         """
         if path.is_dir() and any(path.iterdir()):
             raise FileExistsError(f"{path}: the run folder is there already and not empty")
@@ -58,6 +59,7 @@ class RunFolder:
         ------
         FileNotFoundError
             If there is no run, or it is complete.
+
         """
         if not (path / "config.json").exists():
             raise FileNotFoundError(f"{path}: no run to resume, config.json is missing")
@@ -72,14 +74,13 @@ class RunFolder:
             checkpoint = dict(arrays)
         rounds = len(checkpoint["feature_matrices"])
         lines = (path / "metrics.jsonl").read_text().splitlines(keepends=True)[:rounds]
-        write_atomically(path / "metrics.jsonl",
-                         lambda file: file.write("".join(lines).encode()))
+        write_atomically(path / "metrics.jsonl", lambda file: file.write("".join(lines).encode()))
         return cls(path), config, checkpoint
 
     def store_checkpoint(self, current: Round) -> None:
         """Replace checkpoint.npz by the state after this round."""
-        write_atomically(self.path / "checkpoint.npz",
-                         lambda file: np.savez(file, **current.checkpoint()))
+        arrays: dict[str, Any] = current.checkpoint()
+        write_atomically(self.path / "checkpoint.npz", lambda file: np.savez(file, **arrays))
 
     def drop_checkpoint(self) -> None:
         """Remove checkpoint.npz: the run is complete."""
@@ -90,8 +91,9 @@ class RunFolder:
 
         NaN, a quantity that is not defined, is written as null.
         """
-        record = {key: value if np.isfinite(value) else None
-                  for key, value in current.record.items()}
+        record = {
+            key: value if np.isfinite(value) else None for key, value in current.record.items()
+        }
         with (self.path / "metrics.jsonl").open("a") as file:
             file.write(json.dumps(record) + "\n")
             file.flush()
@@ -107,17 +109,24 @@ class RunFolder:
         features.npz holds feature_matrices (t, 2p, 2p), feature_matrix (2p, 2p) and
         dual_coef (n, c).
         """
-        write_atomically(self.path / "features.npz", lambda file: np.savez(
-            file, feature_matrices=model.feature_matrices_, feature_matrix=model.feature_matrix_,
-            dual_coef=model.dual_coef_))
+        write_atomically(
+            self.path / "features.npz",
+            lambda file: np.savez(
+                file,
+                feature_matrices=model.feature_matrices_,
+                feature_matrix=model.feature_matrix_,
+                dual_coef=model.dual_coef_,
+            ),
+        )
         try:
             import matplotlib
         except ImportError:
             return "no picture: matplotlib is missing (pip install 'grokrfm[plot]')"
         matplotlib.use("Agg")
         figure = plot_run(model.history_, model.feature_matrix_, operation, title)
-        write_atomically(self.path / "run.png",
-                         lambda file: figure.savefig(file, format="png", dpi=150))
+        write_atomically(
+            self.path / "run.png", lambda file: figure.savefig(file, format="png", dpi=150)
+        )
         return None
 
 

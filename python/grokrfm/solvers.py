@@ -40,6 +40,7 @@ def choose_solver(solver: str, kernel: Kernel, data: Data, itemsize: int) -> str
     ------
     ValueError
         If the name is unknown or "cg" does not apply.
+
     """
     check_one_of("solver", solver, SOLVERS)
     obstacle = grid_obstacle(kernel, data)
@@ -51,8 +52,12 @@ def choose_solver(solver: str, kernel: Kernel, data: Data, itemsize: int) -> str
     fits = available is None or CholeskyMachine.required_bytes(data, itemsize) <= available
     large = len(data.train) >= AUTO_CG_PAIRS
     choice = "cg" if obstacle is None and (large or not fits) else "cholesky"
-    _logger.info("solver: auto chose %s for %d training pairs%s", choice, len(data.train),
-                 f" ({obstacle})" if obstacle else "")
+    _logger.info(
+        "solver: auto chose %s for %d training pairs%s",
+        choice,
+        len(data.train),
+        f" ({obstacle})" if obstacle else "",
+    )
     return choice
 
 

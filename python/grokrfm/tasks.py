@@ -53,6 +53,7 @@ class Split:
         Class labels. Label noise touches `y_train` alone.
     noisy : ndarray of bool, shape (n,)
         Which training labels were replaced by label noise.
+
     """
 
     X_train: IntArray
@@ -89,6 +90,7 @@ class ModularTask:
     ------
     TypeError, ValueError
         For an unknown operation, a modulus below 2, a composite modulus where a prime is needed.
+
     """
 
     def __init__(self, operation: str | Callable[[int, int], int | None], modulus: int) -> None:
@@ -114,13 +116,16 @@ class ModularTask:
         ----------
         table : array_like of int, shape (p, p)
             Labels ≥ 0, or −1 for pairs to leave out.
+
         """
         array = check_integer_array("table", table, ndim=2)
         if array.shape[0] != array.shape[1] or len(array) < 2:
             raise ValueError(f"table: expected shape (p, p) with p >= 2, got {array.shape}")
         if array.min() < -1 or array.max() < 0:
-            raise ValueError("table: expected labels >= 0, or -1 for pairs to leave out, "
-                             f"got values from {array.min()} to {array.max()}")
+            raise ValueError(
+                "table: expected labels >= 0, or -1 for pairs to leave out, "
+                f"got values from {array.min()} to {array.max()}"
+            )
         task = cls.__new__(cls)
         task._set("table", array.copy(), max(len(array), int(array.max()) + 1))
         return task
@@ -161,14 +166,17 @@ class ModularTask:
         ------
         TypeError, ValueError
             For values outside these ranges, or a fraction that leaves no training pair.
+
         """
         total = len(self.pairs)
         if train_count is None:
             fraction = check_fraction("train_fraction", train_fraction)
             count = int(fraction * total + 1e-9)  # .29 · 100 is 28.999… in binary
             if count == 0:
-                raise ValueError(f"train_fraction: expected at least one training pair of {total}, "
-                                 f"got {fraction}")
+                raise ValueError(
+                    f"train_fraction: expected at least one training pair of {total}, "
+                    f"got {fraction}"
+                )
         else:
             count = check_integer("train_count", train_count, minimum=1, maximum=total)
         noise = check_fraction("label_noise", label_noise, zero=True)
@@ -191,8 +199,10 @@ def _tabulate(operation: Callable[[int, int], Any], modulus: int) -> IntArray:
             if label is None:
                 continue
             if not isinstance(label, (int, np.integer)):
-                raise TypeError("operation: expected a function that returns an integer or None, "
-                                f"got {label!r} for ({x}, {y})")
+                raise TypeError(
+                    "operation: expected a function that returns an integer or None, "
+                    f"got {label!r} for ({x}, {y})"
+                )
             table[x, y] = int(label) % modulus
     if (table < 0).all():
         raise ValueError("operation: expected at least one pair where it is defined")
