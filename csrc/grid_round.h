@@ -1,8 +1,8 @@
 // A round of the quadratic family on the p x p grid of pairs, without a kernel matrix.
 //
-// Kernels k = pairs s^2 + norms (q_x - shift)(q_z - shift) with s = x'Mz, M = [[A, B], [B', D]]. The
-// dual coefficients of class c are a grid V (zero off the training pairs) with row sums r and column
-// sums s; Z = sum_i alpha_i x_i x_i' = [[diag r, V], [V', diag s]]. Then on all pairs
+// Kernels k = pairs s^2 + norms (q_x - shift)(q_z - shift) with s = x'Mz, M = [[A, B], [B', D]].
+// The dual coefficients of class c are a grid V (zero off the training pairs) with row sums r and
+// column sums s; Z = sum_i alpha_i x_i x_i' = [[diag r, V], [V', diag s]]. Then on all pairs
 //   f(a, b) = pairs (W11[a, a] + W22[b, b] + 2 W12[a, b]) + norms t (q(a, b) - shift),
 //   W = M Z M, t = sum_i alpha_i (q_i - shift),
 //   W12 = A (V D + diag(r) B) + B diag(s) D + (V B')' B,
@@ -33,25 +33,25 @@ struct QuadraticForm {
 // What all classes of a round share.
 template <class T>
 struct GridProblem {
-    Matrix<const T> feature_matrix;             // 2p x 2p
+    Matrix<const T> feature_matrix;  // 2p x 2p
     QuadraticForm form;
     T ridge;
-    Matrix<const std::int32_t> train_labels;    // p x p, -1 off the training pairs
-    Matrix<const std::int32_t> test_labels;     // p x p, -1 off the test pairs
-    Matrix<const T> coarse;                     // 2p x 2p, C (I + W' diag(K)^-1 W C)^-1
-    Matrix<const T> moment;                     // 2p x 2p, Q
-    double tolerance;                           // relative residual ||y - K alpha|| / ||y||
-    int max_iterations;                         // 0: the dual coefficients are taken as they are
-    int starts;                                 // solutions of earlier rounds at hand: 0, 1 or 2
+    Matrix<const std::int32_t> train_labels;  // p x p, -1 off the training pairs
+    Matrix<const std::int32_t> test_labels;   // p x p, -1 off the test pairs
+    Matrix<const T> coarse;                   // 2p x 2p, C (I + W' diag(K)^-1 W C)^-1
+    Matrix<const T> moment;                   // 2p x 2p, Q
+    double tolerance;                         // relative residual ||y - K alpha|| / ||y||
+    int max_iterations;                       // 0: the dual coefficients are taken as they are
+    int starts;                               // solutions of earlier rounds at hand: 0, 1 or 2
 };
 
 // Sums over a range of classes; ranges add up.
 template <class T>
 struct GridSums {
-    std::vector<T> zqz;                  // 2p x 2p, sum_c Z Q Z
-    std::vector<T> tz;                   // 2p x 2p, sum_c t Z
+    std::vector<T> zqz;  // 2p x 2p, sum_c Z Q Z
+    std::vector<T> tz;   // 2p x 2p, sum_c t Z
     double t_squared = 0;
-    std::vector<T> best;                 // p x p, largest output of a pair
+    std::vector<T> best;  // p x p, largest output of a pair
     std::vector<std::int32_t> best_class;
     double train_squares = 0, test_squares = 0;  // of the outputs
 };

@@ -22,16 +22,32 @@ GROKRFM_HOST_DEVICE constexpr T epsilon() {
     return std::numeric_limits<T>::epsilon();
 }
 
-GROKRFM_HOST_DEVICE float magnitude(float x) { return fabsf(x); }
-GROKRFM_HOST_DEVICE double magnitude(double x) { return ::fabs(x); }
-GROKRFM_HOST_DEVICE float square_root(float x) { return sqrtf(x); }
-GROKRFM_HOST_DEVICE double square_root(double x) { return ::sqrt(x); }
-GROKRFM_HOST_DEVICE float arc_cosine(float x) { return acosf(x); }
-GROKRFM_HOST_DEVICE double arc_cosine(double x) { return ::acos(x); }
+GROKRFM_HOST_DEVICE float magnitude(float x) {
+    return fabsf(x);
+}
+GROKRFM_HOST_DEVICE double magnitude(double x) {
+    return ::fabs(x);
+}
+GROKRFM_HOST_DEVICE float square_root(float x) {
+    return sqrtf(x);
+}
+GROKRFM_HOST_DEVICE double square_root(double x) {
+    return ::sqrt(x);
+}
+GROKRFM_HOST_DEVICE float arc_cosine(float x) {
+    return acosf(x);
+}
+GROKRFM_HOST_DEVICE double arc_cosine(double x) {
+    return ::acos(x);
+}
 
 #if defined(__CUDA_ARCH__)
-GROKRFM_HOST_DEVICE float exp_nonpositive(float x) { return expf(x); }
-GROKRFM_HOST_DEVICE double exp_nonpositive(double x) { return ::exp(x); }
+GROKRFM_HOST_DEVICE float exp_nonpositive(float x) {
+    return expf(x);
+}
+GROKRFM_HOST_DEVICE double exp_nonpositive(double x) {
+    return ::exp(x);
+}
 #else
 // exp(x) for x <= 0, within 2 ulp; 0 below the smallest normal number. With k = round(x / ln 2) and
 // r = x - k ln 2, |r| <= ln(2)/2, it is 2^k times the Taylor polynomial of exp(r). Adding `magic`

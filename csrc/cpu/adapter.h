@@ -63,8 +63,7 @@ inline void require_shape(const py::array& array, const char* name, std::ptrdiff
 template <class T>
 py::array result(const py::object& out, std::ptrdiff_t rows, std::ptrdiff_t columns) {
     if (out.is_none()) return py::array_t<T>({rows, columns});
-    if (!py::isinstance<py::array>(out))
-        throw py::type_error("out: expected an array or None");
+    if (!py::isinstance<py::array>(out)) throw py::type_error("out: expected an array or None");
     auto array = py::reinterpret_borrow<py::array>(out);
     writable<T>(array, "out");
     require_shape(array, "out", rows, columns);

@@ -61,20 +61,20 @@ GROKRFM_CLONES void add_scaled(const T* __restrict source, T factor, std::ptrdif
 // What one thread sums and works in.
 template <class T>
 struct Workspace {
-    std::vector<T> outer;         // d x d, upper triangle (column-major) of sum_jc u_jc u_jc'
-    std::vector<T> slope_sums;    // n, sum_j dh/ds(i, j)
-    std::vector<T> norm_sums;     // (d + 1) x c, sum_j 2 x_j sum_i alpha_ic dh/dq_z(i, j)
-    std::vector<T> slopes;        // block x n, dh/ds
-    std::vector<T> norm_slopes;   // block x n, dh/dq_z where it is general
-    std::vector<T> reordered;     // block x n, dh/ds in the order of another slot
-    std::vector<T> gradients;     // (d + 1) x block x c, the u_jc; bin d: absent indices
-    std::vector<T> norm_terms;    // block x c, sum_i alpha_ic dh/dq_z(i, j)
+    std::vector<T> outer;        // d x d, upper triangle (column-major) of sum_jc u_jc u_jc'
+    std::vector<T> slope_sums;   // n, sum_j dh/ds(i, j)
+    std::vector<T> norm_sums;    // (d + 1) x c, sum_j 2 x_j sum_i alpha_ic dh/dq_z(i, j)
+    std::vector<T> slopes;       // block x n, dh/ds
+    std::vector<T> norm_slopes;  // block x n, dh/dq_z where it is general
+    std::vector<T> reordered;    // block x n, dh/ds in the order of another slot
+    std::vector<T> gradients;    // (d + 1) x block x c, the u_jc; bin d: absent indices
+    std::vector<T> norm_terms;   // block x c, sum_i alpha_ic dh/dq_z(i, j)
     std::vector<T> table;
 };
 
 template <class T, class Kernel>
 class AgopSum {
-   public:
+ public:
     AgopSum(Kernel kernel, Matrix<const T> feature_matrix, ActiveIndices train,
             Matrix<const T> dual_coefficients, std::ptrdiff_t block)
         : kernel_(kernel),
@@ -142,7 +142,7 @@ class AgopSum {
                       classes_, 1, w.outer.data(), bins_ - 1);
     }
 
-   private:
+ private:
     void evaluate_slopes(std::ptrdiff_t first, std::ptrdiff_t last, Workspace<T>& w) const {
         const std::ptrdiff_t n = points_.size;
         const bool general = Kernel::slope_in_norm == SlopeInNorm::general;
@@ -226,8 +226,8 @@ void agop(const KernelChoice& kernel, Matrix<const T> feature_matrix, ActiveIndi
           Matrix<const T> dual_coefficients, bool centred, Matrix<T> out, int threads) {
     visit_kernel<T>(kernel, [&](auto functor) {
         const std::ptrdiff_t n = train.rows;
-        // The gradients of a block, (d + 1) x block x c, are kept to 1 MB, a core's cache: they are written by
-        // the group sums and read by the outer products right after.
+        // The gradients of a block, (d + 1) x block x c, are kept to 1 MB, a core's cache: they are
+        // written by the group sums and read by the outer products right after.
         const std::ptrdiff_t row_bytes = (feature_matrix.rows + 1) * dual_coefficients.columns *
                                          static_cast<std::ptrdiff_t>(sizeof(T));
         const std::ptrdiff_t block =
@@ -237,8 +237,7 @@ void agop(const KernelChoice& kernel, Matrix<const T> feature_matrix, ActiveIndi
                                                 block);
         threads = static_cast<int>(std::clamp<std::ptrdiff_t>(threads, 1, blocks));
         std::vector<Workspace<T>> workspaces;
-        for (int thread = 0; thread < threads; ++thread)
-            workspaces.push_back(sum.workspace());
+        for (int thread = 0; thread < threads; ++thread) workspaces.push_back(sum.workspace());
         parallel_for(blocks, threads, [&](std::ptrdiff_t b, int thread) {
             sum.add_block(b * block, std::min((b + 1) * block, n),
                           workspaces[static_cast<std::size_t>(thread)]);

@@ -75,7 +75,7 @@ int syevd(std::ptrdiff_t n, double* a, std::ptrdiff_t lda, double* w) {
     int best_integer_work = 0;
     const auto call = [&](double* work, int* integer_work) {
         routines<double>().syevd(&job, &triangle, &n_, a, &lda_, w, work, &work_size, integer_work,
-                            &integer_work_size, &info);
+                                 &integer_work_size, &info);
     };
     call(&best_work, &best_integer_work);  // asks for the sizes
     work_size = static_cast<int>(best_work);
@@ -86,17 +86,16 @@ int syevd(std::ptrdiff_t n, double* a, std::ptrdiff_t lda, double* w) {
     return info;
 }
 
-#define GROKRFM_INSTANTIATE(T)                                                                   \
-    template Routines<T>& routines<T>();                                                         \
-    template void gemm<T>(char, char, std::ptrdiff_t, std::ptrdiff_t, std::ptrdiff_t, T,         \
-                          const T*, std::ptrdiff_t, const T*, std::ptrdiff_t, T, T*,             \
-                          std::ptrdiff_t);                                                       \
-    template void syrk<T>(std::ptrdiff_t, std::ptrdiff_t, T, const T*, std::ptrdiff_t, T, T*,    \
-                          std::ptrdiff_t);                                                       \
-    template void solve_right_transposed<T>(std::ptrdiff_t, std::ptrdiff_t, const T*,            \
-                                            std::ptrdiff_t, T*, std::ptrdiff_t);                 \
-    template int potrf<T>(std::ptrdiff_t, T*, std::ptrdiff_t);                                   \
-    template int potrs<T>(std::ptrdiff_t, std::ptrdiff_t, const T*, std::ptrdiff_t, T*,          \
+#define GROKRFM_INSTANTIATE(T)                                                                     \
+    template Routines<T>& routines<T>();                                                           \
+    template void gemm<T>(char, char, std::ptrdiff_t, std::ptrdiff_t, std::ptrdiff_t, T, const T*, \
+                          std::ptrdiff_t, const T*, std::ptrdiff_t, T, T*, std::ptrdiff_t);        \
+    template void syrk<T>(std::ptrdiff_t, std::ptrdiff_t, T, const T*, std::ptrdiff_t, T, T*,      \
+                          std::ptrdiff_t);                                                         \
+    template void solve_right_transposed<T>(std::ptrdiff_t, std::ptrdiff_t, const T*,              \
+                                            std::ptrdiff_t, T*, std::ptrdiff_t);                   \
+    template int potrf<T>(std::ptrdiff_t, T*, std::ptrdiff_t);                                     \
+    template int potrs<T>(std::ptrdiff_t, std::ptrdiff_t, const T*, std::ptrdiff_t, T*,            \
                           std::ptrdiff_t);
 GROKRFM_INSTANTIATE(float)
 GROKRFM_INSTANTIATE(double)

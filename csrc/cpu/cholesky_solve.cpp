@@ -34,8 +34,7 @@ int factorise(Matrix<T> matrix, int threads) {
                 blas::gemm<T>('N', 'T', rows, width, k, -1, at(i, 0), n, at(k, 0), n, 1, at(i, k),
                               n);
             });
-        if (const int info = blas::potrf<T>(width, at(k, k), n))
-            return static_cast<int>(k) + info;
+        if (const int info = blas::potrf<T>(width, at(k, k), n)) return static_cast<int>(k) + info;
         for_rows(next, [&](std::ptrdiff_t i, std::ptrdiff_t rows) {
             blas::solve_right_transposed<T>(rows, width, at(k, k), n, at(i, k), n);
         });

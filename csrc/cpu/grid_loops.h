@@ -1,6 +1,6 @@
-// Leaf loops over a block of grids V[x, c, y]: p values of x, m classes c, `pitch` values of y, which
-// is p rounded up so that no loop has a remainder; what lies beyond p is zero. Each loop does all
-// that can be done in one pass over its arrays. Rows are summed in T, sums of rows in double.
+// Leaf loops over a block of grids V[x, c, y]: p values of x, m classes c, `pitch` values of y,
+// which is p rounded up so that no loop has a remainder; what lies beyond p is zero. Each loop does
+// all that can be done in one pass over its arrays. Rows are summed in T, sums of rows in double.
 #pragma once
 
 #include <algorithm>
@@ -70,8 +70,8 @@ GROKRFM_CLONES void weighted_sums(BlockShape shape, const T* __restrict v, const
     }
 }
 
-// From products = V [D | B'] and the line sums r, s of V: stacked = [V D + diag(r) B; diag(s) D] and,
-// per class, the column sums of A o V B' and of B o V D.
+// From products = V [D | B'] and the line sums r, s of V: stacked = [V D + diag(r) B; diag(s) D]
+// and, per class, the column sums of A o V B' and of B o V D.
 template <class T>
 GROKRFM_CLONES void combine_products(BlockShape shape, const T* __restrict products,
                                      const T* __restrict sums, const T* __restrict columns,
@@ -117,8 +117,7 @@ GROKRFM_CLONES void finish_outputs(BlockShape shape, const T* __restrict diagona
         T parts[lanes] = {};
         for (std::ptrdiff_t y = 0; y < pitch; y += lanes)
             for (std::ptrdiff_t k = 0; k < lanes; ++k) {
-                const T value =
-                    pairs * (w11 + w22[y + k] + 2 * f[y + k]) + t * grid_row[y + k];
+                const T value = pairs * (w11 + w22[y + k] + 2 * f[y + k]) + t * grid_row[y + k];
                 f[y + k] = value;
                 parts[k] += v[y + k] * value;
             }
@@ -142,10 +141,9 @@ GROKRFM_CLONES void negate_image(BlockShape shape, const T* __restrict f, const 
 template <class T>
 GROKRFM_CLONES void advance(BlockShape shape, const T* __restrict step,
                             const T* __restrict direction, const T* __restrict image,
-                            const T* __restrict mask, T ridge,
-                            const T* __restrict inverse_diagonal, T* __restrict v,
-                            T* __restrict residual, T* __restrict scaled, T* __restrict sums,
-                            T* __restrict columns, double* __restrict squares) {
+                            const T* __restrict mask, T ridge, const T* __restrict inverse_diagonal,
+                            T* __restrict v, T* __restrict residual, T* __restrict scaled,
+                            T* __restrict sums, T* __restrict columns, double* __restrict squares) {
     const std::ptrdiff_t pitch = shape.pitch;
     std::fill(columns, columns + shape.m * pitch, T(0));
     std::fill(squares, squares + shape.m, 0.0);

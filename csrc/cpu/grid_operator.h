@@ -1,6 +1,6 @@
 // The kernel of the quadratic family as an operator on a block of grids; mathematics in
-// ../grid_round.h. A block stores V[x, c, y], so that products from the left and from the right both
-// see one matrix. Grids shared by all classes have the block's pitch.
+// ../grid_round.h. A block stores V[x, c, y], so that products from the left and from the right
+// both see one matrix. Grids shared by all classes have the block's pitch.
 #pragma once
 
 #include <vector>
@@ -44,7 +44,7 @@ std::vector<T> side_by_side(const std::vector<T>& left, const std::vector<T>& ri
 
 template <class T>
 class GridOperator {
-   public:
+ public:
     // What the work on a block needs besides the block itself. `sums` and `columns` are r and s.
     struct Workspace {
         explicit Workspace(BlockShape shape)
@@ -74,10 +74,11 @@ class GridOperator {
           right_(side_by_side(
               d_, make_grid<T>(p, pitch, [&](auto x, auto y) { return m.row(y)[p + x]; }), pitch)),
           squares_(zeros<T>(4 * p * p)),
-          shifted_norms_(make_grid<T>(p, pitch, [&](auto x, auto y) {
-              return m.row(x)[x] + m.row(p + y)[p + y] + 2 * m.row(x)[p + y] -
-                     static_cast<T>(form.shift);
-          })),
+          shifted_norms_(make_grid<T>(p, pitch,
+                                      [&](auto x, auto y) {
+                                          return m.row(x)[x] + m.row(p + y)[p + y] +
+                                                 2 * m.row(x)[p + y] - static_cast<T>(form.shift);
+                                      })),
           diagonal(make_grid<T>(p, pitch, [&](auto x, auto y) {
               const T shifted = shifted_norms_[static_cast<std::size_t>(x * pitch + y)];
               const T q = shifted + static_cast<T>(form.shift);
@@ -99,8 +100,8 @@ class GridOperator {
         row_major_gemm<T>('N', p, width, 2 * p, m_.data, 2 * p, w.stacked.data(), width, 0, out,
                           width);
         for (std::ptrdiff_t c = 0; c < shape.m; ++c)
-            row_major_gemm<T>('T', p, pitch, p, products + (2 * c + 1) * pitch,
-                              2 * shape.m * pitch, b_.data(), pitch, 1, out + c * pitch, width);
+            row_major_gemm<T>('T', p, pitch, p, products + (2 * c + 1) * pitch, 2 * shape.m * pitch,
+                              b_.data(), pitch, 1, out + c * pitch, width);
         add_squares(shape, w);
         finish_outputs(shape, w.diagonals.data(), pairs_, w.offset.data(), shifted_norms_.data(), v,
                        out, w.dots.data());
@@ -132,17 +133,16 @@ class GridOperator {
 
     const std::ptrdiff_t p, pitch;
 
-   private:
+ private:
     // diagonals = 2 diagonals + (M o M) [r; s]
     void add_squares(BlockShape shape, Workspace& w) const {
         multiply_lines(shape, squares_.data(), w);
         for (std::ptrdiff_t half = 0; half < 2; ++half)
             for (std::ptrdiff_t x = 0; x < p; ++x)
                 for (std::ptrdiff_t c = 0; c < shape.m; ++c) {
-                    T& entry =
-                        w.diagonals[static_cast<std::size_t>((2 * c + half) * pitch + x)];
-                    entry = 2 * entry +
-                            w.lines[static_cast<std::size_t>((half * p + x) * shape.m + c)];
+                    T& entry = w.diagonals[static_cast<std::size_t>((2 * c + half) * pitch + x)];
+                    entry =
+                        2 * entry + w.lines[static_cast<std::size_t>((half * p + x) * shape.m + c)];
                 }
     }
 
@@ -150,7 +150,7 @@ class GridOperator {
     Matrix<const T> m_;  // its first p rows are [A | B]
     std::vector<T> a_, b_, d_, right_, squares_, shifted_norms_;
 
-   public:
+ public:
     const std::vector<T> diagonal;  // k(x, x) on all pairs
 };
 

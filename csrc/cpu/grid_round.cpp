@@ -12,7 +12,7 @@ namespace {
 // One thread's blocks: each is solved, scored and added to the moments.
 template <class T>
 class Worker {
-   public:
+ public:
     Worker(const GridRound<T>& round, BlockShape widest)
         : round_(round),
           p_(widest.p),
@@ -20,9 +20,9 @@ class Worker {
           solver_(round, widest),
           q11_(block_of_q(0, 0)),
           q12_(block_of_q(0, p_)),
-          q_right_(side_by_side(
-              make_grid<T>(p_, pitch_, [&](auto x, auto y) { return q()(y, p_ + x); }),
-              block_of_q(p_, p_), pitch_)) {
+          q_right_(
+              side_by_side(make_grid<T>(p_, pitch_, [&](auto x, auto y) { return q()(y, p_ + x); }),
+                           block_of_q(p_, p_), pitch_)) {
         for (auto* grid : {&s11_, &s12_, &s22_}) *grid = zeros<T>(p_ * pitch_);
         line_products_ = zeros<T>(4 * p_ * p_);
         sums_.zqz = zeros<T>(4 * p_ * p_);
@@ -61,11 +61,10 @@ class Worker {
         return sums_;
     }
 
-   private:
+ private:
     auto q() const {
-        return [this](std::ptrdiff_t i, std::ptrdiff_t j) {
-            return round_.problem.moment.row(i)[j];
-        };
+        return
+            [this](std::ptrdiff_t i, std::ptrdiff_t j) { return round_.problem.moment.row(i)[j]; };
     }
     std::vector<T> block_of_q(std::ptrdiff_t i, std::ptrdiff_t j) const {
         return make_grid<T>(p_, pitch_, [&](auto x, auto y) { return q()(i + x, j + y); });
@@ -103,8 +102,8 @@ class Worker {
         T *products = w.products.data(), *h = solver_.image.data();
         T* left = solver_.direction.data();
         line_sums(shape, v, w.sums.data(), w.columns.data());
-        row_major_gemm<T>('N', shape.rows(), 2 * pitch_, p_, v, pitch_, q_right_.data(),
-                          2 * pitch_, 0, products, 2 * pitch_);
+        row_major_gemm<T>('N', shape.rows(), 2 * pitch_, p_, v, pitch_, q_right_.data(), 2 * pitch_,
+                          0, products, 2 * pitch_);
         row_major_gemm<T>('N', p_, width, p_, q11_.data(), pitch_, v, width, 0, h, width);
         for (std::ptrdiff_t c = 0; c < m; ++c)
             row_major_gemm<T>('N', p_, pitch_, p_, products + c * 2 * pitch_, m * 2 * pitch_,

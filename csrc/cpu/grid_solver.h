@@ -26,7 +26,7 @@ struct GridRound {
     const GridOperator<T> map;
     const std::vector<T> mask, test_mask, inverse_diagonal;
 
-   private:
+ private:
     std::vector<T> indicator(Matrix<const std::int32_t> labels) const {
         return make_grid<T>(map.p, map.pitch,
                             [&](auto x, auto y) { return labels.row(x)[y] >= 0 ? T(1) : T(0); });
@@ -35,7 +35,7 @@ struct GridRound {
 
 template <class T>
 class GridSolver {
-   public:
+ public:
     GridSolver(const GridRound<T>& round, BlockShape widest)
         : round_(round), workspace(widest), coarse_columns_(workspace.columns) {
         for (auto* grid : {&solution, &outputs, &residual_, &direction, &image, &scaled_})
@@ -88,17 +88,17 @@ class GridSolver {
             }
     }
 
-   private:
+ private:
     const GridRound<T>& round_;
 
-   public:
+ public:
     BlockShape shape{};
     std::int32_t first = 0;
     typename GridOperator<T>::Workspace workspace;
     std::vector<T> solution, outputs, direction, image;  // the last two are free after run
     std::vector<std::int32_t> iterations;
 
-   private:
+ private:
     // Calls body(i, position of class 0 in a block) for the training pairs in row-major order.
     template <class Body>
     void for_training(const Body& body) const {

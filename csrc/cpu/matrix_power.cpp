@@ -25,7 +25,8 @@ int matrix_power(Matrix<const T> matrix, double exponent, Matrix<T> out) {
                        d);
     for (std::ptrdiff_t i = 0; i < d; ++i)
         for (std::ptrdiff_t j = 0; j <= i; ++j)
-            out.row(i)[j] = out.row(j)[i] = static_cast<T>(power[static_cast<std::size_t>(i * d + j)]);
+            out.row(i)[j] = out.row(j)[i] =
+                static_cast<T>(power[static_cast<std::size_t>(i * d + j)]);
     return 0;
 }
 

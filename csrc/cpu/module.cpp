@@ -27,8 +27,7 @@ py::array kernel_matrix_binding(const py::object& kernel, const py::array& featu
         const auto m = square<T>(feature_matrix, "feature_matrix");
         const auto rows = active_indices(inputs, "inputs", m.rows);
         auto columns = rows;
-        if (!other.is_none())
-            columns = active_indices(py::cast<py::array>(other), "other", m.rows);
+        if (!other.is_none()) columns = active_indices(py::cast<py::array>(other), "other", m.rows);
         py::array array = result<T>(out, rows.rows, columns.rows);
         const auto view = writable<T>(array, "out");
         const bool symmetric = other.is_none();
@@ -117,8 +116,7 @@ py::dict grid_round_binding(const py::array& feature_matrix, const py::tuple& fo
                             const py::array& train_labels, const py::array& test_labels,
                             const py::array& coarse, const py::array& moment, py::array& dual,
                             py::array& previous, py::array& own, double tolerance,
-                            int max_iterations, int starts, std::int32_t first_class,
-                            int threads) {
+                            int max_iterations, int starts, std::int32_t first_class, int threads) {
     return with_floating_type(feature_matrix, "feature_matrix", [&](auto zero) {
         using T = decltype(zero);
         const auto m = square<T>(feature_matrix, "feature_matrix");
@@ -155,18 +153,17 @@ py::dict grid_round_binding(const py::array& feature_matrix, const py::tuple& fo
             auto* counts = iterations.mutable_data();
             auto* values = residuals.mutable_data();
             const py::gil_scoped_release release;
-            sums = grid_round<T>(problem, first_class, alpha, last, own_view, counts, values,
-                                 threads);
+            sums =
+                grid_round<T>(problem, first_class, alpha, last, own_view, counts, values, threads);
         }
         using py::arg;
-        return py::dict(arg("zqz") = py::array_t<T>({d, d}, sums.zqz.data()),
-                        arg("tz") = py::array_t<T>({d, d}, sums.tz.data()),
-                        arg("t_squared") = sums.t_squared,
-                        arg("best_class") = py::array_t<std::int32_t>({p, p}, sums.best_class.data()),
-                        arg("best") = py::array_t<T>({p, p}, sums.best.data()),
-                        arg("train_squares") = sums.train_squares,
-                        arg("test_squares") = sums.test_squares, arg("iterations") = iterations,
-                        arg("residuals") = residuals);
+        return py::dict(
+            arg("zqz") = py::array_t<T>({d, d}, sums.zqz.data()),
+            arg("tz") = py::array_t<T>({d, d}, sums.tz.data()), arg("t_squared") = sums.t_squared,
+            arg("best_class") = py::array_t<std::int32_t>({p, p}, sums.best_class.data()),
+            arg("best") = py::array_t<T>({p, p}, sums.best.data()),
+            arg("train_squares") = sums.train_squares, arg("test_squares") = sums.test_squares,
+            arg("iterations") = iterations, arg("residuals") = residuals);
     });
 }
 
@@ -176,8 +173,7 @@ void bind_routine(const py::object& module, const std::string& name, Function*& 
     const auto capsule = module.attr("__pyx_capi__")[py::str(name)].cast<py::capsule>();
     const std::string signature = capsule.name() == nullptr ? "" : capsule.name();
     if (signature.find("int *") == std::string::npos ||
-        signature.find("int64") != std::string::npos ||
-        signature.find("long") != std::string::npos)
+        signature.find("int64") != std::string::npos || signature.find("long") != std::string::npos)
         throw py::import_error("grokrfm needs SciPy's BLAS with 32-bit integers; " + name +
                                " has signature " + signature);
     target = reinterpret_cast<Function*>(capsule.get_pointer());
@@ -227,9 +223,9 @@ PYBIND11_MODULE(_cpu, m) {
     m.doc() = "Compiled operations of grokrfm for the CPU.";
     bind_routines<float>("s");
     bind_routines<double>("d");
-    m.def("kernel_matrix", &kernel_matrix_binding, arg("kernel"),
-          arg("feature_matrix").noconvert(), arg("inputs").noconvert(), arg("other") = py::none(),
-          arg("out") = py::none(), arg("threads") = 1);
+    m.def("kernel_matrix", &kernel_matrix_binding, arg("kernel"), arg("feature_matrix").noconvert(),
+          arg("inputs").noconvert(), arg("other") = py::none(), arg("out") = py::none(),
+          arg("threads") = 1);
     m.def("decision_function", &decision_function_binding, arg("kernel"),
           arg("feature_matrix").noconvert(), arg("evaluation").noconvert(),
           arg("train").noconvert(), arg("dual_coefficients").noconvert(), arg("threads") = 1);

@@ -14,8 +14,7 @@
 #include "../common/views.h"
 
 #if defined(GROKRFM_TARGET_CLONES)
-#define GROKRFM_CLONES \
-    __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
+#define GROKRFM_CLONES __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
 #else
 #define GROKRFM_CLONES
 #endif
@@ -64,7 +63,7 @@ std::vector<T> zeros(std::ptrdiff_t size) {
 // Inputs ready for look-ups: active indices slot by slot, and q_i = x_i'M x_i.
 template <class T>
 class Points {
-   public:
+ public:
     Points(Matrix<const T> feature_matrix, ActiveIndices inputs)
         : size(inputs.rows),
           slots(inputs.columns),
@@ -104,7 +103,7 @@ class Points {
 
     const std::ptrdiff_t size, slots;
 
-   private:
+ private:
     Matrix<const T> feature_matrix_;
     std::vector<std::int32_t> index_;
     std::vector<T> norms_;

@@ -40,9 +40,10 @@ def check_fraction(name: str, value: Any, *, zero: bool = False) -> float:
     """Return the value as a float in (0, 1), or in [0, 1) if `zero`."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name}: expected a real number, got {value!r}")
-    if not (0 < value < 1 or (zero and value == 0)):
-        raise ValueError(f"{name}: expected a number in {'[' if zero else '('}0, 1), got {value}")
-    return float(value)
+    number = float(value)
+    if not (0 < number < 1 or (zero and number == 0)):
+        raise ValueError(f"{name}: expected a number in {'[' if zero else '('}0, 1), got {number}")
+    return number
 
 
 def check_one_of(name: str, value: Any, names: Iterable[str]) -> str:

@@ -134,7 +134,8 @@ def reorder_by_discrete_logarithm(M: Any, modulus: int) -> NDArray[Any]:
     order = np.argsort(logarithm, kind="stable")  # entry 0 holds −1 and stays first
     blocks = np.arange(0, len(matrix), modulus)[:, None]
     index = (blocks + order[None, :]).ravel()
-    return matrix[np.ix_(index, index)]
+    reordered: NDArray[Any] = matrix[np.ix_(index, index)]
+    return reordered
 
 
 def cross_block(M: Any, operation: str = "x+y") -> NDArray[Any]:
