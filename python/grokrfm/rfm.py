@@ -269,6 +269,11 @@ class RFMClassifier:
         matrices: list[NDArray[Any]] = []
         if checkpoint is not None:
             rows, matrices, start = _unpack(checkpoint, 2 * p)
+            if len(rows) > self.iterations:
+                raise ValueError(
+                    f"checkpoint: expected one of a run with more than {len(rows) - 1} iterations, "
+                    f"got iterations={self.iterations}"
+                )
             machine.restore(checkpoint)
         try:
             with operations.own_threads():

@@ -1,0 +1,86 @@
+"""Rounds on the grid of pairs: the operator beside GEMM, whole runs beside the paper-literal round.
+
+python -m pytest bench/test_grid.py --benchmark-json=bench/results/grid.json
+"""
+
+import time
+
+import numpy as np
+import pytest
+from baseline import literal_round, one_hot
+from grokrfm import ModularTask, RFMClassifier
+from grokrfm.cpp import CppOperations
+from grokrfm.kernels import make_kernel, quadratic_form
+from grokrfm.machines import Data, Grid
+from machine import seconds
+
+
+@pytest.mark.parametrize(
+    "p, dtype",
+    [(61, "float32"), (97, "float32"), (199, "float32"), (61, "float64"), (199, "float64")],
+)
+def test_cg_step(benchmark, p, dtype):
+    """One conjugate-gradient step for all classes, elementwise work included: 10 p⁴ flops.
+
+    The difference between solves of many and of few steps, so that set-up, evaluation and AGOP
+    drop out.
+    """
+    operations = CppOperations()
+    split = ModularTask("x+y", p).split(0.5, 0)
+    data = Data(split.X_train, split.y_train, split.X_test, split.y_test, p, p)
+    form = quadratic_form(make_kernel("quadratic", bandwidth=1, depth=1, dimension=2 * p))
+    grid = Grid(operations, form, data, dtype, 0.0, True)
+    A = np.random.default_rng(0).normal(size=(2 * p, 2 * p)) / np.sqrt(2 * p)
+    M = (A @ A.T + np.eye(2 * p)).astype(dtype)
+    start = np.zeros((p, len(data.train)), dtype)
+
+    def solve(steps):
+        grid.round(M, start.copy(), start.copy(), 1e-30, steps, 0)
+
+    few, many = 2, 12 if p > 100 else 22
+    with operations.own_threads():
+        solve(few)
+        times = [[seconds(lambda s=s: solve(s)) for s in (few, many)] for _ in range(7)]
+    step = float(np.median([(b - a) / (many - few) for a, b in times]))
+    benchmark.extra_info |= {"flops": 10 * p**4, "dtype": dtype, "seconds": step}
+    benchmark.pedantic(solve, args=(few,), rounds=1)
+
+
+@pytest.mark.parametrize(
+    "p, baseline_dtype, repeats",
+    [(61, "float64", 7), (61, "float32", 7), (97, "float64", 2), (97, "float32", 2)],
+)
+def test_run_beside_baseline(benchmark, p, baseline_dtype, repeats):
+    """Mean round of a run with default settings, and one paper-literal round, in turn."""
+    split = ModularTask("x+y", p).split(0.5, 0)
+    X, Z = (one_hot(pairs, p, baseline_dtype) for pairs in (split.X_train, split.X_test))
+    Y = np.eye(p, dtype=baseline_dtype)[split.y_train]
+    model = RFMClassifier(p)
+
+    def run():
+        model.fit(split.X_train, split.y_train, (split.X_test, split.y_test))
+
+    run()
+    # The literal round from M_1 must lead to M_2 and the accuracy of round 1.
+    outputs, M = literal_round(
+        "quadratic", X, Y, Z, model.feature_matrices_[1].astype(baseline_dtype)
+    )
+    assert np.abs(M - model.feature_matrices_[2]).max() <= 5e-3 * np.abs(M).max()
+    hits = (outputs.argmax(axis=1) == split.y_test).mean()
+    assert abs(hits - model.history_["test_accuracy"][1]) <= 0.005
+    features = model.feature_matrices_[10].astype(baseline_dtype)
+    ours, theirs = [], []
+    for _ in range(repeats):
+        time.sleep(0.2)
+        run()
+        ours.append(model.history_["seconds"].mean())
+        time.sleep(0.2)
+        theirs.append(seconds(lambda: literal_round("quadratic", X, Y, Z, features)))
+    benchmark.extra_info |= {
+        "dtype": "float32",
+        "baseline_dtype": baseline_dtype,
+        "seconds": float(np.median(ours)),
+        "baseline_seconds": float(np.median(theirs)),
+        "times_faster_than_baseline": float(np.median(np.divide(theirs, ours))),
+    }
+    benchmark.pedantic(run, rounds=1)
