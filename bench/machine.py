@@ -65,12 +65,12 @@ def seconds(call):
 def paired(ours, theirs, rounds):
     """Times of two calls in turn, A B A B …, so that a drift of the machine touches both.
 
-    The pause lets the BLAS workers of the call before stop spinning.
+    Each is called once more before it is timed: the first call after the other one finds cold
+    caches and BLAS workers that still spin.
     """
 
     def timed(call):
-        time.sleep(0.2)
+        call()
         return seconds(call)
 
-    ours(), theirs()
     return np.array([(timed(ours), timed(theirs)) for _ in range(rounds)]).T

@@ -3,8 +3,6 @@
 python -m pytest bench/test_grid.py --benchmark-json=bench/results/grid.json
 """
 
-import time
-
 import numpy as np
 import pytest
 from baseline import literal_round, one_hot
@@ -12,7 +10,7 @@ from grokrfm import ModularTask, RFMClassifier
 from grokrfm.cpp import CppOperations
 from grokrfm.kernels import make_kernel, quadratic_form
 from grokrfm.machines import Data, Grid
-from machine import seconds
+from machine import paired, seconds
 
 
 @pytest.mark.parametrize(
@@ -32,10 +30,10 @@ def test_cg_step(benchmark, p, dtype):
     grid = Grid(operations, form, data, dtype, 0.0, True)
     A = np.random.default_rng(0).normal(size=(2 * p, 2 * p)) / np.sqrt(2 * p)
     M = (A @ A.T + np.eye(2 * p)).astype(dtype)
-    start = np.zeros((p, len(data.train)), dtype)
+    start = np.zeros((p, 1, len(data.train)), dtype)
 
     def solve(steps):
-        grid.round(M, start.copy(), start.copy(), 1e-30, steps, 0)
+        grid.round(M, start.copy(), 1e-30, steps, [])
 
     few, many = 2, 12 if p > 100 else 22
     with operations.own_threads():
@@ -69,13 +67,8 @@ def test_run_beside_baseline(benchmark, p, baseline_dtype, repeats):
     hits = (outputs.argmax(axis=1) == split.y_test).mean()
     assert abs(hits - model.history_["test_accuracy"][1]) <= 0.005
     features = model.feature_matrices_[10].astype(baseline_dtype)
-    ours, theirs = [], []
-    for _ in range(repeats):
-        time.sleep(0.2)
-        run()
-        ours.append(model.history_["seconds"].mean())
-        time.sleep(0.2)
-        theirs.append(seconds(lambda: literal_round("quadratic", X, Y, Z, features)))
+    runs, theirs = paired(run, lambda: literal_round("quadratic", X, Y, Z, features), repeats)
+    ours = runs / (model.iterations + 1)
     benchmark.extra_info |= {
         "dtype": "float32",
         "baseline_dtype": baseline_dtype,

@@ -12,8 +12,8 @@
 // K alpha = y is solved by conjugate gradients, preconditioned by diag(K) + W C W' with W the
 // indicators of rows and columns and C = pairs M o M + norms v v': the part of k that depends on
 // rows and columns alone, with the cross terms left out. Woodbury's formula inverts it in O(p^2) a
-// class once the 2p x 2p matrix `coarse` is known. The start is the best combination of the
-// solutions of the last two rounds.
+// class once the 2p x 2p matrix `coarse` is known. Solutions change smoothly from round to round:
+// the start is a given combination of the last ones, scaled per class to the smallest error.
 //
 // The gradient of f is 2 M (pairs Z M + norms t I) x, so the AGOP needs of a block of classes only
 // sum_c Z Q Z (Q = M S M, S the second moment of the training inputs), sum_c t Z and sum_c t^2:
@@ -41,8 +41,17 @@ struct GridProblem {
     Matrix<const T> coarse;                   // 2p x 2p, C (I + W' diag(K)^-1 W C)^-1
     Matrix<const T> moment;                   // 2p x 2p, Q
     double tolerance;                         // relative residual ||y - K alpha|| / ||y||
-    int max_iterations;                       // 0: the dual coefficients are taken as they are
-    int starts;                               // solutions of earlier rounds at hand: 0, 1 or 2
+    int max_iterations;                       // 0: the newest solutions are taken as they are
+    std::vector<double> prediction;           // weights of the last solutions, newest first
+};
+
+// The last solutions of a range of classes, newest first: classes x depth x n, the training pairs
+// in row-major order.
+template <class T>
+struct Solutions {
+    T* data;
+    std::ptrdiff_t classes, depth, n;
+    T* of(std::ptrdiff_t c, std::ptrdiff_t k) const { return data + (c * depth + k) * n; }
 };
 
 // Sums over a range of classes; ranges add up.
@@ -54,15 +63,15 @@ struct GridSums {
     std::vector<T> best;  // p x p, largest output of a pair
     std::vector<std::int32_t> best_class;
     double train_squares = 0, test_squares = 0;  // of the outputs
+    std::vector<double> products;                // depth, newest solution . k-th newest
 };
 
-// Solves, evaluates and sums for the classes first_class ... first_class + dual.rows - 1.
-// dual, previous: classes x n, in row-major order of the training pairs; the solutions of the last
-// two rounds, replaced by those of this round and the last. own: p x p, the output of each pair's
-// own class where that class is in the range. iterations, residuals: one entry a class.
+// Solves, evaluates and sums for a range of classes from first_class on. A solve puts its solutions
+// in front and drops the oldest. own: p x p, the output of each pair's own class where that class
+// is in the range. iterations, residuals: one entry a class.
 template <class T>
-GridSums<T> grid_round(const GridProblem<T>& problem, std::int32_t first_class, Matrix<T> dual,
-                       Matrix<T> previous, Matrix<T> own, std::int32_t* iterations,
+GridSums<T> grid_round(const GridProblem<T>& problem, std::int32_t first_class,
+                       Solutions<T> solutions, Matrix<T> own, std::int32_t* iterations,
                        double* residuals, int threads);
 
 }  // namespace grokrfm

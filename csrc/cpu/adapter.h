@@ -8,6 +8,7 @@
 
 #include "../common/kernels.h"
 #include "../common/views.h"
+#include "../grid_round.h"
 
 namespace grokrfm {
 
@@ -88,6 +89,17 @@ Matrix<const T> square(const py::array& array, const char* name) {
     const Matrix<const T> view = input<T>(array, name);
     require_shape(array, name, view.rows, view.rows);
     return view;
+}
+
+// The last solutions, (classes, depth, n).
+template <class T>
+Solutions<T> solutions_view(py::array& array, std::ptrdiff_t n) {
+    require_type<T>(array, "solutions");
+    if (array.ndim() != 3 || array.shape(1) < 1 || array.shape(2) != n ||
+        !(array.flags() & py::array::c_style) || !array.writeable())
+        throw py::value_error("solutions: expected a writable C-contiguous array of shape (c, k, " +
+                              std::to_string(n) + "), got shape " + shape_text(array));
+    return {static_cast<T*>(array.mutable_data()), array.shape(0), array.shape(1), n};
 }
 
 // Calls body(T{}) with the floating type of the array.

@@ -55,6 +55,19 @@ GROKRFM_CLONES void dots(BlockShape shape, const T* __restrict u, const T* __res
     }
 }
 
+// u . v with products and sum in double
+template <class T>
+GROKRFM_CLONES double precise_dot(const T* __restrict u, const T* __restrict v,
+                                  std::ptrdiff_t size) {
+    double parts[lanes] = {};
+    std::ptrdiff_t i = 0;
+    for (; i + lanes <= size; i += lanes)
+        for (std::ptrdiff_t k = 0; k < lanes; ++k)
+            parts[k] += static_cast<double>(u[i + k]) * static_cast<double>(v[i + k]);
+    for (; i < size; ++i) parts[0] += static_cast<double>(u[i]) * static_cast<double>(v[i]);
+    return sum_of(parts);
+}
+
 // result[c] = sum_{x, y} grid[x, y] V[x, c, y]^power, power 1 or 2
 template <class T, int power>
 GROKRFM_CLONES void weighted_sums(BlockShape shape, const T* __restrict v, const T* __restrict grid,

@@ -13,11 +13,11 @@ namespace {
 template <class T>
 class Worker {
  public:
-    Worker(const GridRound<T>& round, BlockShape widest)
+    Worker(const GridRound<T>& round, BlockShape widest, std::ptrdiff_t depth)
         : round_(round),
           p_(widest.p),
           pitch_(widest.pitch),
-          solver_(round, widest),
+          solver_(round, widest, depth),
           q11_(block_of_q(0, 0)),
           q12_(block_of_q(0, p_)),
           q_right_(
@@ -31,9 +31,9 @@ class Worker {
         sums_.best_class.assign(static_cast<std::size_t>(p_ * p_), 0);
     }
 
-    void run(std::ptrdiff_t m, std::int32_t first_class, std::ptrdiff_t row, Matrix<T> dual,
-             Matrix<T> previous, Matrix<T> own, std::int32_t* iterations, double* residuals) {
-        solver_.run({p_, pitch_, m}, first_class, row, dual, previous);
+    void run(std::ptrdiff_t m, std::int32_t first_class, std::ptrdiff_t row, Solutions<T> solutions,
+             Matrix<T> own, std::int32_t* iterations, double* residuals) {
+        solver_.run({p_, pitch_, m}, first_class, row, solutions);
         for (std::ptrdiff_t c = 0; c < m; ++c) {
             iterations[c] = solver_.iterations[static_cast<std::size_t>(c)];
             residuals[c] = solver_.relative_residual(static_cast<std::size_t>(c));
@@ -58,6 +58,7 @@ class Worker {
                 zqz(p_ + i, p_ + j) = T(0.5) * (s22_[ij] + s22_[ji]) + lines(p_ + i, p_ + j);
                 zqz(i, p_ + j) = zqz(p_ + j, i) = s12_[ij] + lines(i, p_ + j);
             }
+        sums_.products = solver_.products;
         return sums_;
     }
 
@@ -169,6 +170,7 @@ void merge(const GridSums<T>& from, GridSums<T>& to) {
     }
     to.t_squared += from.t_squared;
     to.train_squares += from.train_squares;
+    for (std::size_t k = 0; k < to.products.size(); ++k) to.products[k] += from.products[k];
     to.test_squares += from.test_squares;
     for (std::size_t k = 0; k < to.best.size(); ++k) {
         const bool tie = from.best[k] == to.best[k] && from.best_class[k] < to.best_class[k];
@@ -182,11 +184,11 @@ void merge(const GridSums<T>& from, GridSums<T>& to) {
 }  // namespace
 
 template <class T>
-GridSums<T> grid_round(const GridProblem<T>& problem, std::int32_t first_class, Matrix<T> dual,
-                       Matrix<T> previous, Matrix<T> own, std::int32_t* iterations,
+GridSums<T> grid_round(const GridProblem<T>& problem, std::int32_t first_class,
+                       Solutions<T> solutions, Matrix<T> own, std::int32_t* iterations,
                        double* residuals, int threads) {
     const GridRound<T> round(problem);
-    const std::ptrdiff_t classes = dual.rows;
+    const std::ptrdiff_t classes = solutions.classes;
     threads = static_cast<int>(std::clamp<std::ptrdiff_t>(threads, 1, classes));
     // About ten grids a class are worked on at a time; a block's are kept to a core's cache. Every
     // thread gets as many blocks as the others, of sizes that differ by one at most.
@@ -198,21 +200,22 @@ GridSums<T> grid_round(const GridProblem<T>& problem, std::int32_t first_class, 
     const BlockShape widest{round.map.p, round.map.pitch, block_count(classes, blocks)};
     std::vector<Worker<T>> workers;
     workers.reserve(static_cast<std::size_t>(threads));
-    for (int thread = 0; thread < threads; ++thread) workers.emplace_back(round, widest);
+    for (int thread = 0; thread < threads; ++thread)
+        workers.emplace_back(round, widest, solutions.depth);
     parallel_for(blocks, threads, [&](std::ptrdiff_t block, int thread) {
         const std::ptrdiff_t row = block * classes / blocks;
         workers[static_cast<std::size_t>(thread)].run(
             (block + 1) * classes / blocks - row, first_class + static_cast<std::int32_t>(row), row,
-            dual, previous, own, iterations + row, residuals + row);
+            solutions, own, iterations + row, residuals + row);
     });
     GridSums<T>& total = workers[0].finish();
     for (std::size_t k = 1; k < workers.size(); ++k) merge(workers[k].finish(), total);
     return std::move(total);
 }
 
-template GridSums<float> grid_round(const GridProblem<float>&, std::int32_t, Matrix<float>,
-                                    Matrix<float>, Matrix<float>, std::int32_t*, double*, int);
-template GridSums<double> grid_round(const GridProblem<double>&, std::int32_t, Matrix<double>,
-                                     Matrix<double>, Matrix<double>, std::int32_t*, double*, int);
+template GridSums<float> grid_round(const GridProblem<float>&, std::int32_t, Solutions<float>,
+                                    Matrix<float>, std::int32_t*, double*, int);
+template GridSums<double> grid_round(const GridProblem<double>&, std::int32_t, Solutions<double>,
+                                     Matrix<double>, std::int32_t*, double*, int);
 
 }  // namespace grokrfm

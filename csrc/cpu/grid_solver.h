@@ -36,16 +36,19 @@ struct GridRound {
 template <class T>
 class GridSolver {
  public:
-    GridSolver(const GridRound<T>& round, BlockShape widest)
-        : round_(round), workspace(widest), coarse_columns_(workspace.columns) {
+    GridSolver(const GridRound<T>& round, BlockShape widest, std::ptrdiff_t depth)
+        : round_(round),
+          workspace(widest),
+          products(static_cast<std::size_t>(depth), 0.0),
+          coarse_columns_(workspace.columns) {
         for (auto* grid : {&solution, &outputs, &residual_, &direction, &image, &scaled_})
             *grid = zeros<T>(widest.size());
     }
 
-    // Takes the classes first_class ... first_class + m - 1, whose dual coefficients are the rows
-    // from `row` of dual and previous. Leaves solution and outputs.
-    void run(BlockShape block, std::int32_t first_class, std::ptrdiff_t row, Matrix<T> dual,
-             Matrix<T> previous) {
+    // Takes the classes from first_class on, which are the rows from `row` of the solutions. Leaves
+    // solution and outputs, and the products of the solutions in `products`.
+    void run(BlockShape block, std::int32_t first_class, std::ptrdiff_t row,
+             Solutions<T> solutions) {
         shape = block;
         first = first_class;
         const auto classes = static_cast<std::size_t>(shape.m);
@@ -57,18 +60,13 @@ class GridSolver {
         iterations.assign(classes, 0);
         stopped_.assign(classes, false);
         if (round_.problem.max_iterations == 0) {
-            scatter(dual, row, solution);
+            scatter(solutions, row, {1.0});
             evaluate();
             return;
         }
-        start(dual, previous, row);
+        start(solutions, row);
         solve();
-        for (std::ptrdiff_t c = 0; c < shape.m; ++c)
-            std::copy_n(dual.row(row + c), dual.columns, previous.row(row + c));
-        for_training([&](std::ptrdiff_t i, std::ptrdiff_t at) {
-            for (std::ptrdiff_t c = 0; c < shape.m; ++c)
-                dual.row(row + c)[i] = solution[static_cast<std::size_t>(at + c * shape.pitch)];
-        });
+        keep(solutions, row);
     }
 
     // ||y - (K + ridge) alpha|| / ||y||; absolute for a class without training pairs.
@@ -97,6 +95,7 @@ class GridSolver {
     typename GridOperator<T>::Workspace workspace;
     std::vector<T> solution, outputs, direction, image;  // the last two are free after run
     std::vector<std::int32_t> iterations;
+    std::vector<double> products;  // of the newest solution with the last ones, over all runs
 
  private:
     // Calls body(i, position of class 0 in a block) for the training pairs in row-major order.
@@ -109,12 +108,34 @@ class GridSolver {
                     body(i++, x * shape.m * shape.pitch + y);
     }
 
-    void scatter(Matrix<T> compact, std::ptrdiff_t row, std::vector<T>& grid) const {
-        std::fill_n(grid.begin(), shape.size(), T(0));
+    // solution = the combination of the last solutions with these weights, newest first
+    void scatter(Solutions<T> solutions, std::ptrdiff_t row, const std::vector<double>& weights) {
+        std::fill_n(solution.begin(), shape.size(), T(0));
+        for (std::ptrdiff_t c = 0; c < shape.m; ++c)
+            for (std::size_t k = 0; k < weights.size(); ++k) {
+                if (weights[k] == 0) continue;
+                const T* from = solutions.of(row + c, static_cast<std::ptrdiff_t>(k));
+                const T weight = static_cast<T>(weights[k]);
+                for_training([&](std::ptrdiff_t i, std::ptrdiff_t at) {
+                    solution[static_cast<std::size_t>(at + c * shape.pitch)] += weight * from[i];
+                });
+            }
+    }
+
+    // Puts the solution in front of the last ones.
+    void keep(Solutions<T> solutions, std::ptrdiff_t row) {
+        for (std::ptrdiff_t c = row; c < row + shape.m; ++c)
+            std::copy_backward(solutions.of(c, 0), solutions.of(c, solutions.depth - 1),
+                               solutions.of(c, solutions.depth));
         for_training([&](std::ptrdiff_t i, std::ptrdiff_t at) {
             for (std::ptrdiff_t c = 0; c < shape.m; ++c)
-                grid[static_cast<std::size_t>(at + c * shape.pitch)] = compact.row(row + c)[i];
+                solutions.of(row + c, 0)[i] =
+                    solution[static_cast<std::size_t>(at + c * shape.pitch)];
         });
+        for (std::ptrdiff_t c = row; c < row + shape.m; ++c)
+            for (std::ptrdiff_t k = 0; k < solutions.depth; ++k)
+                products[static_cast<std::size_t>(k)] +=
+                    precise_dot(solutions.of(c, 0), solutions.of(c, k), solutions.n);
     }
 
     void evaluate() {
@@ -131,47 +152,20 @@ class GridSolver {
         dots(shape, residual_.data(), residual_.data(), squares_.data());
     }
 
-    // The combination of the last two solutions with the smallest error in the energy norm: the
-    // solutions change slowly from round to round, their scale with that of M.
-    void start(Matrix<T> dual, Matrix<T> previous, std::ptrdiff_t row) {
-        const int starts = round_.problem.starts;
-        if (starts == 0) {
-            std::fill_n(solution.begin(), shape.size(), T(0));
-            std::fill_n(outputs.begin(), shape.size(), T(0));
-            measure();
-            return;
-        }
-        scatter(dual, row, solution);
+    // The predicted solution, scaled per class to the smallest error in the energy norm.
+    void start(Solutions<T> solutions, std::ptrdiff_t row) {
+        scatter(solutions, row, round_.problem.prediction);
         round_.map.apply(shape, solution.data(), workspace, outputs.data());
-        std::vector<double> h11 = workspace.dots, h12(h11.size(), 0.0), h22(h12), g2(h12);
-        add_ridge(solution, solution, h11);
-        const std::vector<double> g1 = dot_targets(solution);
-        if (starts > 1) {
-            scatter(previous, row, direction);
-            round_.map.apply(shape, direction.data(), workspace, image.data());
-            h22 = workspace.dots;
-            add_ridge(direction, direction, h22);
-            dots(shape, solution.data(), image.data(), h12.data());
-            add_ridge(solution, direction, h12);
-            g2 = dot_targets(direction);
-        }
-        std::vector<T> first_factor(h11.size(), T(0)), second_factor(first_factor);
-        for (std::size_t c = 0; c < static_cast<std::size_t>(shape.m); ++c) {
-            const double determinant = h11[c] * h22[c] - h12[c] * h12[c];
-            // Of nearly parallel solutions the second would add rounding errors alone.
-            if (determinant > 1e-6 * h11[c] * h22[c]) {
-                first_factor[c] = static_cast<T>((g1[c] * h22[c] - g2[c] * h12[c]) / determinant);
-                second_factor[c] = static_cast<T>((g2[c] * h11[c] - g1[c] * h12[c]) / determinant);
-            } else if (h11[c] > 0) {
-                first_factor[c] = static_cast<T>(g1[c] / h11[c]);
-            }
-        }
-        const auto merge = [&](std::vector<T>& into, const std::vector<T>& other) {
-            combine(shape, first_factor.data(), second_factor.data(), other.data(), into.data(),
+        std::vector<double> energy = workspace.dots;
+        add_ridge(solution, solution, energy);
+        const std::vector<double> along = dot_targets(solution);
+        const auto classes = static_cast<std::size_t>(shape.m);
+        std::vector<T> factor(classes, T(0)), none(classes, T(0));
+        for (std::size_t c = 0; c < classes; ++c)
+            if (energy[c] > 0) factor[c] = static_cast<T>(along[c] / energy[c]);
+        for (auto* grid : {&solution, &outputs})
+            combine(shape, factor.data(), none.data(), direction.data(), grid->data(),
                     workspace.sums.data(), workspace.columns.data());
-        };
-        merge(outputs, image);
-        merge(solution, direction);
         measure();
     }
 

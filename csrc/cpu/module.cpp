@@ -1,10 +1,13 @@
 // grokrfm._cpu: the bindings. Each takes views of its arguments, releases the GIL, runs the
 // operation and returns the result. Documentation for users stands in python/grokrfm/cpp.py.
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include <algorithm>
 #include <string>
 #include <thread>
+#include <type_traits>
+#include <vector>
 
 #include "../agop.h"
 #include "../cholesky_solve.h"
@@ -114,25 +117,28 @@ py::array matrix_power_binding(const py::array& matrix, double exponent) {
 
 py::dict grid_round_binding(const py::array& feature_matrix, const py::tuple& form, double ridge,
                             const py::array& train_labels, const py::array& test_labels,
-                            const py::array& coarse, const py::array& moment, py::array& dual,
-                            py::array& previous, py::array& own, double tolerance,
-                            int max_iterations, int starts, std::int32_t first_class, int threads) {
+                            const py::array& coarse, const py::array& moment, double tolerance,
+                            int max_iterations, const std::vector<double>& prediction,
+                            py::array& solutions, py::array& own, std::int32_t first_class,
+                            int threads) {
     return with_floating_type(feature_matrix, "feature_matrix", [&](auto zero) {
         using T = decltype(zero);
         const auto m = square<T>(feature_matrix, "feature_matrix");
         const std::ptrdiff_t d = m.rows, p = d / 2;
         const auto train = input<std::int32_t>(train_labels, "train_labels");
         const auto test = input<std::int32_t>(test_labels, "test_labels");
-        const auto alpha = writable<T>(dual, "dual");
-        const auto last = writable<T>(previous, "previous");
         const auto own_view = writable<T>(own, "own");
         require_shape(train_labels, "train_labels", p, p);
         require_shape(test_labels, "test_labels", p, p);
+        require_shape(coarse, "coarse", d, d);
+        require_shape(moment, "moment", d, d);
         require_shape(own, "own", p, p);
         const std::ptrdiff_t n = std::count_if(train.data, train.data + p * p,
                                                [](std::int32_t label) { return label >= 0; });
-        require_shape(dual, "dual", alpha.rows, n);
-        require_shape(previous, "previous", alpha.rows, n);
+        const auto last = solutions_view<T>(solutions, n);
+        if (static_cast<std::ptrdiff_t>(prediction.size()) > last.depth)
+            throw py::value_error("prediction: expected at most " + std::to_string(last.depth) +
+                                  " weights, got " + std::to_string(prediction.size()));
         const GridProblem<T> problem{
             m,
             {form[0].cast<double>(), form[1].cast<double>(), form[2].cast<double>()},
@@ -143,27 +149,28 @@ py::dict grid_round_binding(const py::array& feature_matrix, const py::tuple& fo
             square<T>(moment, "moment"),
             tolerance,
             max_iterations,
-            starts};
-        require_shape(coarse, "coarse", d, d);
-        require_shape(moment, "moment", d, d);
-        py::array_t<std::int32_t> iterations(alpha.rows);
-        py::array_t<double> residuals(alpha.rows);
+            prediction};
+        py::array_t<std::int32_t> iterations(last.classes);
+        py::array_t<double> residuals(last.classes);
         GridSums<T> sums;
         {
             auto* counts = iterations.mutable_data();
             auto* values = residuals.mutable_data();
             const py::gil_scoped_release release;
-            sums =
-                grid_round<T>(problem, first_class, alpha, last, own_view, counts, values, threads);
+            sums = grid_round<T>(problem, first_class, last, own_view, counts, values, threads);
         }
+        const auto matrix = [](const auto& values, std::ptrdiff_t size) {
+            using Value = typename std::decay_t<decltype(values)>::value_type;
+            return py::array_t<Value>({size, size}, values.data());
+        };
         using py::arg;
-        return py::dict(
-            arg("zqz") = py::array_t<T>({d, d}, sums.zqz.data()),
-            arg("tz") = py::array_t<T>({d, d}, sums.tz.data()), arg("t_squared") = sums.t_squared,
-            arg("best_class") = py::array_t<std::int32_t>({p, p}, sums.best_class.data()),
-            arg("best") = py::array_t<T>({p, p}, sums.best.data()),
-            arg("train_squares") = sums.train_squares, arg("test_squares") = sums.test_squares,
-            arg("iterations") = iterations, arg("residuals") = residuals);
+        return py::dict(arg("zqz") = matrix(sums.zqz, d), arg("tz") = matrix(sums.tz, d),
+                        arg("t_squared") = sums.t_squared, arg("best") = matrix(sums.best, p),
+                        arg("best_class") = matrix(sums.best_class, p),
+                        arg("train_squares") = sums.train_squares,
+                        arg("test_squares") = sums.test_squares,
+                        arg("products") = py::array_t<double>(last.depth, sums.products.data()),
+                        arg("iterations") = iterations, arg("residuals") = residuals);
     });
 }
 
@@ -237,8 +244,8 @@ PYBIND11_MODULE(_cpu, m) {
     m.def("matrix_power", &matrix_power_binding, arg("matrix").noconvert(), arg("exponent"));
     m.def("grid_round", &grid_round_binding, arg("feature_matrix").noconvert(), arg("form"),
           arg("ridge"), arg("train_labels").noconvert(), arg("test_labels").noconvert(),
-          arg("coarse").noconvert(), arg("moment").noconvert(), arg("dual").noconvert(),
-          arg("previous").noconvert(), arg("own").noconvert(), arg("tolerance"),
-          arg("max_iterations"), arg("starts"), arg("first_class") = 0, arg("threads") = 1);
+          arg("coarse").noconvert(), arg("moment").noconvert(), arg("tolerance"),
+          arg("max_iterations"), arg("prediction"), arg("solutions").noconvert(),
+          arg("own").noconvert(), arg("first_class") = 0, arg("threads") = 1);
     m.def("build_info", &build_info);
 }

@@ -145,10 +145,10 @@ class ArrayOperations:
         return 0.5 * (gradient_outer + gradient_outer.T)
 
     def grid_round(
-        self, problem: GridProblem, dual: Any, previous: Any, own: Any, first_class: int = 0
+        self, problem: GridProblem, solutions: Any, own: Any, first_class: int = 0
     ) -> GridSums:
         """Solve, evaluate and sum for a range of classes; see `grid.grid_round`."""
-        return grid_round(self.xp, problem, dual, previous, own, first_class)
+        return grid_round(self.xp, problem, solutions, own, first_class)
 
     def matrix_power(self, G: Any, exponent: float) -> Any:
         """G^s of a symmetric positive semidefinite G, computed in float64; the dtype of G."""

@@ -80,13 +80,12 @@ class CppOperations(ArrayOperations):
             return _cpu.agop(kernel, M, train, dual_coefficients, centred, threads)
 
     def grid_round(
-        self, problem: GridProblem, dual: Any, previous: Any, own: Any, first_class: int = 0
+        self, problem: GridProblem, solutions: Any, own: Any, first_class: int = 0
     ) -> GridSums:
         with self.own_threads() as threads:
             sums = _cpu.grid_round(
                 **vars(problem),
-                dual=dual,
-                previous=previous,
+                solutions=solutions,
                 own=own,
                 first_class=first_class,
                 threads=threads,

@@ -32,9 +32,9 @@ class GridProblem:
     tolerance : float
         Relative residual ‖y − K α‖ / ‖y‖ at which a class is done.
     max_iterations : int
-        0 takes the dual coefficients as they are.
-    starts : int
-        How many solutions of earlier rounds there are to start from: 0, 1 or 2.
+        0 takes the newest solutions as they are.
+    prediction : list of float
+        Weights of the last solutions, newest first: the combination to start from.
 
     """
 
@@ -47,7 +47,7 @@ class GridProblem:
     moment: Any
     tolerance: float
     max_iterations: int
-    starts: int
+    prediction: list[float]
 
 
 @dataclass
@@ -64,6 +64,8 @@ class GridSums:
         Largest output of each pair and its class.
     train_squares, test_squares : float
         Sum of the squared outputs on training and test pairs.
+    products : array of float64, shape (k,)
+        Inner products of the new solutions with the last k, newest first.
     iterations, residuals : array, shape (c,)
         Conjugate-gradient steps and true relative residual of each class.
 
@@ -76,6 +78,7 @@ class GridSums:
     best_class: Any
     train_squares: float
     test_squares: float
+    products: Any
     iterations: Any
     residuals: Any
 
@@ -106,21 +109,20 @@ def inverse_diagonal(M: Any, form: Form, ridge: float, mask: Any, xp: Any = np) 
 
 
 def coarse_matrix(M: Any, form: Form, ridge: float, mask: Any, xp: Any = np) -> Any:
-    """C (I + G C)⁻¹ with C = pairs M∘M + norms v vᵀ and G = Wᵀ diag(K)⁻¹ W, (2p, 2p), float64.
+    """C (I + G C)⁻¹ with C = pairs M∘M + norms v vᵀ and G = Wᵀ diag(K)⁻¹ W, (2p, 2p).
 
     Woodbury's formula with it inverts the preconditioner diag(K) + W C Wᵀ, W the indicators of
     rows and columns: of k = pairs · s² the squares of s's four look-ups depend on rows and columns
     alone and make up C exactly; the cross terms are left to the diagonal.
     """
-    M = M.astype(xp.float64)
-    weight = inverse_diagonal(M, form, ridge, mask, xp)
+    weight = inverse_diagonal(M, form, ridge, mask, xp).astype(M.dtype)
     v = xp.diag(M) - form[2] / 2
     C = form[0] * M * M + form[1] * xp.outer(v, v)
     G = xp.zeros_like(M)
     p = len(M) // 2
     G[:p, p:], G[p:, :p] = weight, weight.T
     xp.fill_diagonal(G, xp.concatenate([weight.sum(axis=1), weight.sum(axis=0)]))
-    return xp.linalg.solve(xp.eye(2 * p) + C @ G, C)
+    return xp.linalg.solve(xp.eye(2 * p, dtype=M.dtype) + C @ G, C)
 
 
 def second_moment(mask: Any, centred: bool, xp: Any = np) -> Any:
@@ -169,7 +171,7 @@ def apply(M: Any, form: Form, V: Any, xp: Any = np) -> Any:
 
 
 def grid_round(
-    xp: Any, problem: GridProblem, dual: Any, previous: Any, own: Any, first_class: int = 0
+    xp: Any, problem: GridProblem, solutions: Any, own: Any, first_class: int = 0
 ) -> GridSums:
     """Solve, evaluate and sum for the classes first_class … first_class + c − 1.
 
@@ -178,9 +180,9 @@ def grid_round(
     xp : module
         numpy or cupy.
     problem : GridProblem
-    dual, previous : array, shape (c, n)
-        Solutions of the last two rounds in row-major order of the training pairs; replaced by those
-        of this round and the last, unless the dual coefficients are taken as they are.
+    solutions : array, shape (c, k, n)
+        The last k solutions, newest first, the training pairs in row-major order. A solve puts its
+        own in front and drops the oldest.
     own : array, shape (p, p)
         Receives the output of each pair's own class, where that is in the range.
 
@@ -188,7 +190,7 @@ def grid_round(
     M, form, ridge = problem.feature_matrix, problem.form, problem.ridge
     train_labels, test_labels = problem.train_labels, problem.test_labels
     tolerance = problem.tolerance
-    p, c = len(train_labels), len(dual)
+    p, c = len(train_labels), len(solutions)
     trained = train_labels >= 0
     mask = trained.astype(M.dtype)
     labels = xp.arange(first_class, first_class + c)[:, None, None]
@@ -218,9 +220,12 @@ def grid_round(
         return U - (lines[:, :p, None] + lines[:, None, p:]) * inverse
 
     iterations = xp.zeros(c, dtype=int)
-    V = scatter(dual)
+    V = scatter(solutions[:, 0])
     if problem.max_iterations > 0:
-        V = _start(xp, [scatter(dual), scatter(previous)][: problem.starts], times_kernel, dots, Y)
+        V = scatter(sum(weight * solutions[:, k] for k, weight in enumerate(problem.prediction)))
+        energy = dots(V, times_kernel(V))
+        scale = xp.where(energy > 0, dots(V, Y) / xp.where(energy > 0, energy, 1), 0)
+        V = scale[:, None, None] * V  # the smallest error in the energy norm
         stopped = xp.zeros(c, dtype=bool)
         R = Y - times_kernel(V)
         left = problem.max_iterations
@@ -249,8 +254,8 @@ def grid_round(
             R = Y - times_kernel(V)
             if xp.where(stopped, 0, relative(R)).max() > 0.5 * before:
                 break
-        previous[...] = dual
-        dual[...] = V[:, trained]
+        solutions[:, 1:] = solutions[:, :-1].copy()
+        solutions[:, 0] = V[:, trained]
     f = apply(M, form, V, xp)
     for known in (train_labels, test_labels):
         here = (known >= first_class) & (known < first_class + c)
@@ -267,29 +272,10 @@ def grid_round(
         best_class=f.argmax(axis=0) + first_class,
         train_squares=float((f[:, trained] ** 2).sum()),
         test_squares=float((f[:, test_labels >= 0] ** 2).sum()),
+        products=(solutions[:, :1].astype(xp.float64) * solutions).sum(axis=(0, 2)),
         iterations=iterations,
         residuals=residuals,
     )
-
-
-def _start(xp: Any, solutions: list[Any], times_kernel: Any, dots: Any, Y: Any) -> Any:
-    """Combine earlier solutions into the start with the smallest error in the energy norm."""
-    if not solutions:
-        return xp.zeros_like(Y)
-    first = solutions[0]
-    h11, g1 = dots(first, times_kernel(first)), dots(first, Y)
-    single = xp.where(h11 > 0, g1 / xp.where(h11 > 0, h11, 1), 0)
-    if len(solutions) == 1:
-        return single[:, None, None] * first
-    second = solutions[1]
-    image = times_kernel(second)
-    h12, h22, g2 = dots(first, image), dots(second, image), dots(second, Y)
-    determinant = h11 * h22 - h12 * h12
-    apart = determinant > 1e-6 * h11 * h22  # else the second adds rounding errors alone
-    safe = xp.where(apart, determinant, 1)
-    a = xp.where(apart, (g1 * h22 - g2 * h12) / safe, single)
-    b = xp.where(apart, (g2 * h11 - g1 * h12) / safe, 0)
-    return a[:, None, None] * first + b[:, None, None] * second
 
 
 def _moments(xp: Any, M: Any, form: Form, V: Any, Q: Any) -> tuple[Any, Any, float]:

@@ -169,8 +169,9 @@ class Grid:
         self._mask = (self._train_labels >= 0).astype(xp.float64)
         self._second_moment = second_moment(self._mask, centred, xp)
         self._own = xp.zeros((p, p), dtype=dtype)
-        # Position of each training pair in row-major order.
-        self._rank = np.argsort(np.argsort(data.train @ [p, 1]))
+        # Row-major positions on the grid, and the rank of each training pair among them.
+        self._train_pairs, self._test_pairs = data.train @ [p, 1], data.test @ [p, 1]
+        self._rank = np.argsort(np.argsort(self._train_pairs))
 
     def to_grid_order(self, dual_coefficients: Any) -> Any:
         """(n, c) in the order of the data -> (c, n) in row-major order of the pairs."""
@@ -183,11 +184,16 @@ class Grid:
         return dual.T[self._rank]
 
     def round(
-        self, M: Any, dual: Any, previous: Any, tolerance: float, max_iterations: int, starts: int
+        self,
+        M: Any,
+        solutions: Any,
+        tolerance: float,
+        max_iterations: int,
+        prediction: list[float],
     ) -> tuple[Evaluation, GridSums]:
-        """Solve from the start given (unless max_iterations is 0), evaluate, sum for the AGOP."""
+        """Solve from the prediction (unless max_iterations is 0), evaluate, sum for the AGOP."""
         operations, form, S = self._operations, self._form, self._second_moment
-        coarse = coarse_matrix(M, form, self._ridge, self._mask, operations.xp).astype(M.dtype)
+        coarse = coarse_matrix(M, form, self._ridge, self._mask, operations.xp)
         m = M.astype(S.dtype)
         problem = GridProblem(
             feature_matrix=M,
@@ -199,23 +205,23 @@ class Grid:
             moment=(m @ S @ m).astype(M.dtype),
             tolerance=tolerance,
             max_iterations=max_iterations,
-            starts=starts,
+            prediction=prediction,
         )
-        sums = operations.grid_round(problem, dual, previous, self._own)
-        best, own = (operations.to_numpy(grid) for grid in (sums.best_class, self._own))
+        sums = operations.grid_round(problem, solutions, self._own)
+        best, own = (operations.to_numpy(grid).ravel() for grid in (sums.best_class, self._own))
         train, test = (
-            scores(best[tuple(pairs.T)], own[tuple(pairs.T)], squares, labels, self._data.n_classes)
+            scores(best[pairs], own[pairs], squares, labels, self._data.n_classes)
             for pairs, labels, squares in (
-                (self._data.train, self._data.train_labels, sums.train_squares),
-                (self._data.test, self._data.test_labels, sums.test_squares),
+                (self._train_pairs, self._data.train_labels, sums.train_squares),
+                (self._test_pairs, self._data.test_labels, sums.test_squares),
             )
         )
         residual = float(sums.residuals.max())
         return Evaluation(train, test, residual, lambda: agop_from_sums(M, form, S, sums)), sums
 
     def __call__(self, M: Any, dual_coefficients: Any) -> Evaluation:
-        dual = self.to_grid_order(dual_coefficients)
-        return self.round(M, dual, dual, tolerance=1.0, max_iterations=0, starts=0)[0]
+        solutions = self.to_grid_order(dual_coefficients)[:, None, :]
+        return self.round(M, solutions, tolerance=1.0, max_iterations=0, prediction=[])[0]
 
 
 class CholeskyMachine:
@@ -304,57 +310,71 @@ class CholeskyMachine:
 class GridMachine:
     """Kernel ridge regression by preconditioned conjugate gradients on the grid of pairs.
 
-    Each round starts from the best combination of the last two solutions. `fallback` stays False:
-    a class that misses the tolerance is warned of and shows in the residual.
+    Each round starts from a prediction: the combination of the four solutions before the last that
+    is nearest to the last one, moved on by a round. `fallback` stays False: a class that misses the
+    tolerance is warned of and shows in the residual.
     """
 
     fallback = False
+    depth = 5  # solutions kept
 
     def __init__(
         self, operations: ArrayOperations, grid: Grid, data: Data, dtype: Any, tolerance: float
     ) -> None:
-        xp = operations.xp
         self._operations, self._grid, self._tolerance = operations, grid, tolerance
-        self._dual = xp.zeros((data.n_classes, len(data.train)), dtype=dtype)
-        self._previous = xp.zeros_like(self._dual)
+        shape = (data.n_classes, self.depth, len(data.train))
+        self._solutions = operations.xp.zeros(shape, dtype=dtype)
+        self._gram = np.zeros((self.depth, self.depth))  # of the solutions, all classes together
         self._rounds = 0
         self.cg_iterations = 0
 
-    @staticmethod
-    def required_bytes(data: Data, itemsize: int) -> int:
-        """Memory of one round: two solutions, (c, n) each, and some forty p × p arrays."""
-        return (2 * data.n_classes * len(data.train) + 80 * data.modulus**2) * itemsize + (16 << 20)
+    @classmethod
+    def required_bytes(cls, data: Data, itemsize: int) -> int:
+        """Memory of one round: the last solutions, and some eighty p × p arrays."""
+        numbers = cls.depth * data.n_classes * len(data.train) + 80 * data.modulus**2
+        return numbers * itemsize + (16 << 20)
 
     @property
     def dual_coefficients(self) -> Any:
         """Of the last `fit`, (n, c)."""
-        return self._grid.to_data_order(self._dual)
+        return self._grid.to_data_order(self._solutions[:, 0])
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return what the next round starts from, in host memory."""
         return {
-            "dual": self._operations.to_numpy(self._dual),
-            "previous": self._operations.to_numpy(self._previous),
+            "solutions": self._operations.to_numpy(self._solutions),
+            "gram": self._gram,
             "rounds": np.array(self._rounds),
         }
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go on from what `state` returned."""
-        dual = state["dual"]
-        if dual.shape != self._dual.shape or dual.dtype != self._dual.dtype:
+        solutions, kept = state["solutions"], self._solutions
+        if solutions.shape != kept.shape or solutions.dtype != kept.dtype:
             raise ValueError(
-                f"checkpoint: expected {self._dual.dtype} dual coefficients of shape "
-                f"{self._dual.shape}, got {dual.dtype} of {dual.shape}"
+                f"checkpoint: expected {kept.dtype} solutions of shape {kept.shape}, "
+                f"got {solutions.dtype} of {solutions.shape}"
             )
-        self._dual = self._operations.asarray(dual, dual.dtype)
-        self._previous = self._operations.asarray(state["previous"], dual.dtype)
+        self._solutions = self._operations.asarray(solutions, solutions.dtype)
+        self._gram = state["gram"].copy()
         self._rounds = int(state["rounds"])
+
+    def _prediction(self) -> list[float]:
+        """Weights of the last solutions for the next start."""
+        known = min(self._rounds, self.depth) - 1
+        if known < 1:
+            return [1.0] * self._rounds
+        gram = self._gram[: known + 1, : known + 1]
+        weights = np.linalg.lstsq(gram[1:, 1:], gram[1:, 0], rcond=1e-12)[0]
+        return [float(weight) for weight in weights]
 
     def fit(self, M: Any) -> Evaluation:
         """Solve for the dual coefficients with feature matrix M, evaluate."""
         evaluation, sums = self._grid.round(
-            M, self._dual, self._previous, self._tolerance, MAX_CG_ITERATIONS, min(self._rounds, 2)
+            M, self._solutions, self._tolerance, MAX_CG_ITERATIONS, self._prediction()
         )
+        self._gram[1:, 1:] = self._gram[:-1, :-1].copy()
+        self._gram[0] = self._gram[:, 0] = self._operations.to_numpy(sums.products)
         self._rounds += 1
         self.cg_iterations = int(sums.iterations.max())
         # Rounding errors alone leave a residual of some hundred units of the last place.
