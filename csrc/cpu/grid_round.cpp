@@ -190,12 +190,12 @@ GridSums<T> grid_round(const GridProblem<T>& problem, std::int32_t first_class,
     const GridRound<T> round(problem);
     const std::ptrdiff_t classes = solutions.classes;
     threads = static_cast<int>(std::clamp<std::ptrdiff_t>(threads, 1, classes));
-    // About ten grids a class are worked on at a time; a block's are kept to a core's cache. Every
+    // About ten grids a class are worked on at a time; a block's are kept to 2 MB, about a core's cache. Every
     // thread gets as many blocks as the others, of sizes that differ by one at most.
     const std::ptrdiff_t share = block_count(classes, threads);
     const auto grids_bytes =
         10 * round.map.p * round.map.pitch * static_cast<std::ptrdiff_t>(sizeof(T));
-    const std::ptrdiff_t width = std::clamp<std::ptrdiff_t>((1 << 20) / grids_bytes, 1, share);
+    const std::ptrdiff_t width = std::clamp<std::ptrdiff_t>((1 << 21) / grids_bytes, 1, share);
     const std::ptrdiff_t blocks = std::min(block_count(share, width) * threads, classes);
     const BlockShape widest{round.map.p, round.map.pitch, block_count(classes, blocks)};
     std::vector<Worker<T>> workers;

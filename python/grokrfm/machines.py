@@ -310,13 +310,13 @@ class CholeskyMachine:
 class GridMachine:
     """Kernel ridge regression by preconditioned conjugate gradients on the grid of pairs.
 
-    Each round starts from a prediction: the combination of the four solutions before the last that
+    Each round starts from a prediction: the combination of the five solutions before the last that
     is nearest to the last one, moved on by a round. `fallback` stays False: a class that misses the
     tolerance is warned of and shows in the residual.
     """
 
     fallback = False
-    depth = 5  # solutions kept
+    depth = 6  # solutions kept
 
     def __init__(
         self, operations: ArrayOperations, grid: Grid, data: Data, dtype: Any, tolerance: float
