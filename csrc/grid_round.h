@@ -10,8 +10,8 @@
 // 10 p^3 flops a class in three matrix products that take a whole block of classes.
 //
 // K alpha = y is solved by conjugate gradients, preconditioned by diag(K) + W C W' with W the
-// indicators of rows and columns and C = pairs M o M + norms v v': the part of k that depends on
-// rows and columns alone, with the cross terms left out. Woodbury's formula inverts it in O(p^2) a
+// indicators of rows and columns and C = 2 (pairs M o M + norms v v'), the part of k that depends on
+// rows and columns alone; the cross terms are left to the diagonal. Woodbury's formula inverts it in O(p^2) a
 // class once the 2p x 2p matrix `coarse` is known. Solutions change smoothly from round to round:
 // the start is a given combination of the last ones, scaled per class to the smallest error.
 //

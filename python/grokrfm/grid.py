@@ -109,15 +109,16 @@ def inverse_diagonal(M: Any, form: Form, ridge: float, mask: Any, xp: Any = np) 
 
 
 def coarse_matrix(M: Any, form: Form, ridge: float, mask: Any, xp: Any = np) -> Any:
-    """C (I + G C)⁻¹ with C = pairs M∘M + norms v vᵀ and G = Wᵀ diag(K)⁻¹ W, (2p, 2p).
+    """C (I + G C)⁻¹ with C = 2 (pairs M∘M + norms v vᵀ) and G = Wᵀ diag(K)⁻¹ W, (2p, 2p).
 
     Woodbury's formula with it inverts the preconditioner diag(K) + W C Wᵀ, W the indicators of
-    rows and columns: of k = pairs · s² the squares of s's four look-ups depend on rows and columns
-    alone and make up C exactly; the cross terms are left to the diagonal.
+    rows and columns. Of k = pairs · s² the squares of the four look-ups in s depend on rows and
+    columns alone: pairs M∘M, exactly. They make up about half of the diagonal too, hence the 2:
+    half the diagonal is left to the cross terms.
     """
     weight = inverse_diagonal(M, form, ridge, mask, xp).astype(M.dtype)
     v = xp.diag(M) - form[2] / 2
-    C = form[0] * M * M + form[1] * xp.outer(v, v)
+    C = 2 * (form[0] * M * M + form[1] * xp.outer(v, v))
     G = xp.zeros_like(M)
     p = len(M) // 2
     G[:p, p:], G[p:, :p] = weight, weight.T
