@@ -155,6 +155,11 @@ class GridSolver {
     // The predicted solution, scaled per class to the smallest error in the energy norm.
     void start(Solutions<T> solutions, std::ptrdiff_t row) {
         scatter(solutions, row, round_.problem.prediction);
+        if (round_.problem.prediction.empty()) {
+            std::fill_n(outputs.begin(), shape.size(), T(0));
+            measure();
+            return;
+        }
         round_.map.apply(shape, solution.data(), workspace, outputs.data());
         std::vector<double> energy = workspace.dots;
         add_ridge(solution, solution, energy);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import cache
 from importlib.util import find_spec
 
 from .array_operations import ArrayOperations
@@ -34,14 +35,19 @@ def make_operations(backend: str) -> ArrayOperations:
     if backend == "numpy":
         return ArrayOperations()
     if backend == "cpp":
-        from .cpp import CppOperations
-
-        return CppOperations()
+        return _cpp_operations()
     if backend == "cupy":
         return ArrayOperations(_import_cupy())
     raise RuntimeError(
         "backend: 'cuda' is not part of this build; 'cupy' runs the array source on a GPU"
     )
+
+
+@cache
+def _cpp_operations() -> ArrayOperations:
+    from .cpp import CppOperations  # the extension may not have been built
+
+    return CppOperations()
 
 
 def _import_cupy() -> object:
