@@ -12,7 +12,6 @@ import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -242,7 +241,7 @@ def _run(options: argparse.Namespace) -> int:
     if interrupted:
         print("interrupted; completed rounds are kept")
     missing = folder.finish(model, task.operation, title)
-    print(_summary(model.history_, seconds))
+    print(_summary(model, seconds))
     if missing:
         print(missing)
     if interrupted and (folder.path / "checkpoint.npz").exists():
@@ -268,7 +267,8 @@ def _output_path(options: argparse.Namespace) -> Path:
     return unused_path(Path("runs") / name)
 
 
-def _summary(history: dict[str, np.ndarray[Any, Any]], seconds: float) -> str:
+def _summary(model: RFMClassifier, seconds: float) -> str:
+    history = model.history_
     accuracy = history["test_accuracy"]
     reached = np.flatnonzero(accuracy >= GROKKED)
     grokked = (
@@ -278,7 +278,7 @@ def _summary(history: dict[str, np.ndarray[Any, Any]], seconds: float) -> str:
     )
     return (
         f"test accuracy {100 * accuracy[-1]:.2f} % after {len(accuracy) - 1} iterations, "
-        f"{grokked}; {seconds:.2f} s, largest relative residual "
+        f"{grokked}; {seconds:.2f} s, solver {model.solver_}, largest relative residual "
         f"{history['residual'].max():.1e}"
     )
 
