@@ -13,7 +13,7 @@ from unittest import mock
 import machine
 import numpy as np
 from grokrfm import ModularTask, RFMClassifier
-from grokrfm.machines import GridMachine
+from grokrfm.grid_machine import GridMachine
 
 RUNS = ((61, 30), (199, 15))  # modulus, iterations
 
@@ -36,7 +36,7 @@ def run(p, iterations, coarse, prediction):
     model = RFMClassifier(p, iterations=iterations, solver="cg")
     with (
         mock.patch.multiple(
-            "grokrfm.machines", **({"coarse_matrix": coarse} if coarse else {"__doc__": ""})
+            "grokrfm.grid_machine", **({"coarse_matrix": coarse} if coarse else {"__doc__": ""})
         ),
         mock.patch.object(GridMachine, "_prediction", prediction or GridMachine._prediction),
     ):

@@ -8,8 +8,9 @@ import pytest
 from baseline import literal_round, one_hot
 from grokrfm import ModularTask, RFMClassifier
 from grokrfm.cpp import CppOperations
+from grokrfm.grid_machine import Grid
 from grokrfm.kernels import make_kernel, quadratic_form
-from grokrfm.machines import Data, Grid
+from grokrfm.machines import Data
 from machine import paired, seconds
 
 

@@ -10,8 +10,9 @@ from grokrfm import ModularTask, RFMClassifier, SolverWarning, memory
 from grokrfm.array_operations import ArrayOperations
 from grokrfm.cpp import CppOperations
 from grokrfm.grid import GridProblem, apply
+from grokrfm.grid_machine import Grid, GridMachine
 from grokrfm.kernels import quadratic_form
-from grokrfm.machines import Data, DenseEvaluator, Grid, GridMachine, pair_indices
+from grokrfm.machines import Data, DenseEvaluator, pair_indices
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

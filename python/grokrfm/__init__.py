@@ -1,9 +1,10 @@
 """Recursive Feature Machines on modular arithmetic."""
 
 from . import features
+from .history import Round
 from .info import build_info
 from .machines import SolverWarning
-from .rfm import NotFittedError, RFMClassifier, Round
+from .rfm import NotFittedError, RFMClassifier
 from .tasks import ModularTask, Split
 
 __version__ = "0.1.0"

@@ -75,7 +75,6 @@ class ArrayOperations:
         ------
         numpy.linalg.LinAlgError
             If K is not positive definite to working precision.
-
         """
         factor = self.xp.linalg.cholesky(K)
         if not bool(self.xp.isfinite(factor).all()):  # CuPy reports a failure as NaN

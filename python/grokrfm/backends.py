@@ -26,7 +26,6 @@ def make_operations(backend: str) -> ArrayOperations:
         If the name is unknown.
     RuntimeError
         If the backend cannot be had here; the message says what is missing.
-
     """
     check_one_of("backend", backend, BACKENDS)
     if backend == "auto":

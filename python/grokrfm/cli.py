@@ -19,10 +19,11 @@ from . import __version__
 from .backends import BACKENDS
 from .checks import check_integer
 from .features import circulant_deviation, cross_block
+from .history import Callback, Round
 from .info import build_info
 from .kernels import KERNELS
 from .machines import SolverWarning
-from .rfm import CENTERINGS, DTYPES, Callback, RFMClassifier, Round
+from .rfm import CENTERINGS, DTYPES, RFMClassifier
 from .runs import RunFolder, unused_path
 from .solvers import SOLVERS
 from .tasks import OPERATIONS, ModularTask

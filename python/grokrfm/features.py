@@ -39,7 +39,6 @@ def circulant_deviation(block: Any, orientation: str = "best", normalize: str = 
     ------
     ValueError
         If the block is not square or a name is unknown.
-
     """
     check_one_of("orientation", orientation, ("best", "circulant", "hankel"))
     check_one_of("normalize", normalize, ("sum", "mean"))
@@ -72,7 +71,6 @@ def alignment(A: Any, B: Any) -> float:
     ------
     ValueError
         If the shapes differ.
-
     """
     a, b = np.asarray(A, dtype=np.float64), np.asarray(B, dtype=np.float64)
     if a.shape != b.shape:
@@ -93,7 +91,6 @@ def discrete_logarithm(modulus: int) -> NDArray[np.int64]:
     ------
     ValueError
         If the modulus is not prime.
-
     """
     modulus = check_integer("modulus", modulus, minimum=2)
     require_prime(modulus, "a discrete logarithm")
@@ -122,7 +119,6 @@ def reorder_by_discrete_logarithm(M: Any, modulus: int) -> NDArray[Any]:
     ------
     ValueError
         If the modulus is not prime or M is not square with a multiple of p rows.
-
     """
     matrix = np.asarray(M)
     logarithm = discrete_logarithm(modulus)
@@ -153,7 +149,6 @@ def cross_block(M: Any, operation: str = "x+y") -> NDArray[Any]:
     -------
     ndarray, shape (p, p) or (p − 1, p − 1)
         The bottom-left block, which couples the second operand (rows) to the first.
-
     """
     matrix = np.asarray(M)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) % 2:

@@ -35,7 +35,6 @@ class GridProblem:
         0 takes the newest solutions as they are.
     prediction : list of float
         Weights of the last solutions, newest first: the combination to start from.
-
     """
 
     feature_matrix: Any
@@ -68,7 +67,6 @@ class GridSums:
         Inner products of the new solutions with the last k, newest first.
     iterations, residuals : array, shape (c,)
         Conjugate-gradient steps and true relative residual of each class.
-
     """
 
     zqz: Any
@@ -186,7 +184,6 @@ def grid_round(
         own in front and drops the oldest.
     own : array, shape (p, p)
         Receives the output of each pair's own class, where that is in the range.
-
     """
     M, form, ridge = problem.feature_matrix, problem.form, problem.ridge
     train_labels, test_labels = problem.train_labels, problem.test_labels

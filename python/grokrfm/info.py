@@ -18,7 +18,6 @@ def build_info() -> dict[str, Any]:
         instruction_sets (of the leaf loops), instruction_set_in_use, hardware_threads, blas (list
         of the BLAS libraries loaded: library, version, architecture, threads), cuda (whether the
         CUDA extension was built).
-
     """
     compiled = find_spec("grokrfm._cpu") is not None
     info: dict[str, Any] = {"compiled": compiled}

@@ -26,7 +26,6 @@ class Kernel:
         The formula's one constant: κ, 1/(2L²), 1/L or 1/d²; 1 where there is none.
     depth : int
         Number of hidden layers (ntk alone).
-
     """
 
     name: str
@@ -63,7 +62,6 @@ def make_kernel(name: str, *, bandwidth: float, depth: int, dimension: int) -> K
     ------
     ValueError
         If the name is unknown.
-
     """
     if name not in KERNELS:
         raise ValueError(f"kernel: expected one of {', '.join(KERNELS)}; got {name!r}")

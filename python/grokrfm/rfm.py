@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cache, partial
 from typing import Any
 
@@ -15,12 +15,13 @@ from numpy.typing import ArrayLike, NDArray
 from . import checks, features
 from .array_operations import ArrayOperations
 from .backends import BACKENDS, make_operations
+from .grid_machine import GridMachine
+from .history import Callback, Checkpoint, Round, columns, pack, unpack
 from .kernels import KERNELS, Kernel, make_kernel
 from .machines import (
     CholeskyMachine,
     Data,
     Evaluation,
-    GridMachine,
     Scores,
     pair_indices,
     scores_of_outputs,
@@ -33,39 +34,6 @@ DTYPES = ("float32", "float64")
 
 class NotFittedError(ValueError, AttributeError):
     """The estimator is used before `fit`."""
-
-
-Checkpoint = dict[str, NDArray[Any]]
-
-
-@dataclass(frozen=True)
-class Round:
-    """What a callback sees after each round.
-
-    Attributes
-    ----------
-    iteration : int
-        t: the predictor was solved with M_t.
-    iterations : int
-        T, the number of updates asked for.
-    record : dict of str to float
-        The new row of the history. What a callback adds becomes a column of `history_`.
-    feature_matrix : ndarray, shape (2p, 2p)
-        M_t.
-    checkpoint : callable
-        Returns arrays from which `RFMClassifier.fit` goes on after this round to the same history
-        as if it had never stopped.
-
-    """
-
-    iteration: int
-    iterations: int
-    record: dict[str, float]
-    feature_matrix: NDArray[Any]
-    checkpoint: Callable[[], Checkpoint]
-
-
-Callback = Callable[[Round], object]
 
 
 class RFMClassifier:
@@ -133,7 +101,6 @@ class RFMClassifier:
     n_iter_ : int
         Updates done: fewer than `iterations` after an early stop.
     classes_ : ndarray of int64, shape (c,)
-
     """
 
     def __init__(
@@ -231,7 +198,6 @@ class RFMClassifier:
             If the backend cannot be had.
         MemoryError
             If the run cannot fit into the available memory, before any work.
-
         """
         kernel, n_classes = self.check_parameters()
         p = int(self.modulus)
@@ -268,7 +234,7 @@ class RFMClassifier:
         rows: list[dict[str, float]] = []
         matrices: list[NDArray[Any]] = []
         if checkpoint is not None:
-            rows, matrices, start = _unpack(checkpoint, 2 * p)
+            rows, matrices, start = unpack(checkpoint, 2 * p)
             if len(rows) > self.iterations:
                 raise ValueError(
                     f"checkpoint: expected one of a run with more than {len(rows) - 1} iterations, "
@@ -296,7 +262,6 @@ class RFMClassifier:
         ------
         TypeError, ValueError
             For the first bad parameter. `fit` checks too.
-
         """
         p = checks.check_integer("modulus", self.modulus, minimum=2)
         checks.check_one_of("kernel", self.kernel, KERNELS)
@@ -360,7 +325,7 @@ class RFMClassifier:
             rows.append(record)
             matrices.append(matrix)
             next_matrix = cache(partial(self._next_matrix, evaluation))
-            checkpoint = partial(self._pack, rows, matrices, next_matrix, machine)
+            checkpoint = partial(self._checkpoint, rows, matrices, next_matrix, machine)
             current = Round(t, self.iterations, record, matrix, checkpoint)
             # Every callback is called, whatever the others return.
             if any([callback(current) for callback in callbacks]) or t == self.iterations:
@@ -371,19 +336,15 @@ class RFMClassifier:
     def _next_matrix(self, evaluation: Evaluation) -> Any:
         return self._operations.matrix_power(evaluation.agop(), self.agop_power)
 
-    def _pack(
+    def _checkpoint(
         self,
         rows: list[dict[str, float]],
         matrices: list[NDArray[Any]],
         next_matrix: Callable[[], Any],
         machine: CholeskyMachine | GridMachine,
     ) -> Checkpoint:
-        return {
-            "feature_matrices": np.stack(matrices),
-            "next_feature_matrix": self._operations.to_numpy(next_matrix()),
-            **{f"history/{key}": values for key, values in _columns(rows).items()},
-            **machine.state(),
-        }
+        M = self._operations.to_numpy(next_matrix())
+        return pack(rows, matrices, M, machine.state())
 
     def _keep(
         self,
@@ -396,7 +357,7 @@ class RFMClassifier:
             return
         for row, matrix in zip(rows, matrices, strict=True):
             row["feature_alignment"] = features.alignment(matrix, matrices[-1])
-        self.history_ = _columns(rows)
+        self.history_ = columns(rows)
         self.feature_matrices_ = np.stack(matrices)
         self.feature_matrix_ = matrices[-1]
         self.dual_coef_ = self._operations.to_numpy(machine.dual_coefficients)
@@ -429,34 +390,6 @@ class RFMClassifier:
         """Accuracy on pairs X, (m, 2), with labels y, (m,)."""
         outputs = self.decision_function(X)
         return scores_of_outputs(outputs, checks.check_labels("y", y, *outputs.shape)).accuracy
-
-
-def _columns(rows: list[dict[str, float]]) -> dict[str, NDArray[Any]]:
-    """One array a key; NaN where a row lacks it."""
-    keys = dict.fromkeys(key for row in rows for key in row)
-    return {key: np.array([row.get(key, np.nan) for row in rows]) for key in keys}
-
-
-def _unpack(
-    checkpoint: Mapping[str, NDArray[Any]], dimension: int
-) -> tuple[list[dict[str, float]], list[NDArray[Any]], NDArray[Any]]:
-    """Rows, feature matrices and the next feature matrix."""
-    M = checkpoint["next_feature_matrix"]
-    if M.shape != (dimension, dimension):
-        raise ValueError(
-            f"checkpoint: expected a feature matrix of shape "
-            f"{(dimension, dimension)}, got {M.shape}"
-        )
-    matrices = list(checkpoint["feature_matrices"])
-    columns = {
-        key.removeprefix("history/"): values
-        for key, values in checkpoint.items()
-        if key.startswith("history/")
-    }
-    rows = [
-        {key: float(values[t]) for key, values in columns.items()} for t in range(len(matrices))
-    ]
-    return rows, matrices, M
 
 
 def _prefixed(prefix: str, scores: Scores) -> dict[str, float]:

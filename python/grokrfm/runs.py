@@ -12,7 +12,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from .figures import plot_run
-from .rfm import Checkpoint, RFMClassifier, Round
+from .history import Checkpoint, Round
+from .rfm import RFMClassifier
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -39,7 +40,6 @@ class RunFolder:
         ------
         FileExistsError
             If the folder is there and not empty.
-
         """
         if path.is_dir() and any(path.iterdir()):
             raise FileExistsError(f"{path}: the run folder is there already and not empty")
@@ -59,7 +59,6 @@ class RunFolder:
         ------
         FileNotFoundError
             If there is no run, or it is complete.
-
         """
         if not (path / "config.json").exists():
             raise FileNotFoundError(f"{path}: no run to resume, config.json is missing")

@@ -10,8 +10,9 @@ import numpy as np
 from . import memory
 from .array_operations import ArrayOperations
 from .checks import check_one_of
+from .grid_machine import Grid, GridMachine
 from .kernels import Kernel, quadratic_form
-from .machines import CholeskyMachine, Data, DenseEvaluator, Evaluator, Grid, GridMachine
+from .machines import CholeskyMachine, Data, DenseEvaluator, Evaluator
 
 SOLVERS = ("auto", "cg", "cholesky")
 # Below this many training pairs a Cholesky solve takes a few milliseconds and is exact.
@@ -40,7 +41,6 @@ def choose_solver(solver: str, kernel: Kernel, data: Data, itemsize: int) -> str
     ------
     ValueError
         If the name is unknown or "cg" does not apply.
-
     """
     check_one_of("solver", solver, SOLVERS)
     obstacle = grid_obstacle(kernel, data)

@@ -53,7 +53,6 @@ class Split:
         Class labels. Label noise touches `y_train` alone.
     noisy : ndarray of bool, shape (n,)
         Which training labels were replaced by label noise.
-
     """
 
     X_train: IntArray
@@ -90,7 +89,6 @@ class ModularTask:
     ------
     TypeError, ValueError
         For an unknown operation, a modulus below 2, a composite modulus where a prime is needed.
-
     """
 
     def __init__(self, operation: str | Callable[[int, int], int | None], modulus: int) -> None:
@@ -116,7 +114,6 @@ class ModularTask:
         ----------
         table : array_like of int, shape (p, p)
             Labels ≥ 0, or −1 for pairs to leave out.
-
         """
         array = check_integer_array("table", table, ndim=2)
         if array.shape[0] != array.shape[1] or len(array) < 2:
@@ -166,7 +163,6 @@ class ModularTask:
         ------
         TypeError, ValueError
             For values outside these ranges, or a fraction that leaves no training pair.
-
         """
         total = len(self.pairs)
         if train_count is None:
