@@ -51,13 +51,21 @@ def run(p):
     }
 
 
-def exponent(rows, key):
-    """Slope of log(key) over log(p) for p ≥ 97."""
-    large = [row for row in rows if row["p"] >= 97]
+def exponents(rows):
+    """Slopes of log(seconds a round) and log(memory) over log(p) for p ≥ 199.
+
+    Memory is counted above that of the smallest run, which is the interpreter with its libraries.
+    """
+    large = [row for row in rows if row["p"] >= 199]
     if len(large) < 2:
         return None
-    slope = np.polyfit(np.log([row["p"] for row in large]), np.log([row[key] for row in large]), 1)
-    return float(slope[0])
+    p = np.log([row["p"] for row in large])
+    idle = rows[0]["peak_megabytes"]
+    values = {
+        "seconds_per_round": [row["seconds_per_round"] for row in large],
+        "megabytes": [row["peak_megabytes"] - idle for row in large],
+    }
+    return {key: float(np.polyfit(p, np.log(value), 1)[0]) for key, value in values.items()}
 
 
 def plot(rows, path):
@@ -111,8 +119,8 @@ def main(moduli):
     facts = machine.facts()
     for row in rows:
         row["share_of_gemm_rate"] = row["gflops"] / facts["gemm_gflops"]["float32"]
-    growth = {key: exponent(rows, key) for key in ("seconds_per_round", "peak_megabytes")}
-    print("growth exponents from p = 97 on:", growth)
+    growth = exponents(rows)
+    print("growth exponents from p = 199 on:", growth)
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "moduli.json").write_text(
         json.dumps({"machine": facts, "growth_exponents": growth, "runs": rows}, indent=1) + "\n"

@@ -215,19 +215,19 @@ class GridSolver {
         }
     }
 
-    // At most so many steps; returns how many. A class with no positive curvature, which an
-    // indefinite M can bring about, stops where it is.
+    // At most so many steps, at least one; returns how many. A class with no positive curvature,
+    // which an indefinite M can bring about, stops where it is.
     int iterate(int most) {
         const auto classes = static_cast<std::size_t>(shape.m);
         std::vector<double> product(classes), next(classes), curvature(classes);
         std::vector<T> step(classes, T(0)), factor(classes, T(0));
         const std::vector<T> ones(classes, T(1));
         std::fill_n(direction.begin(), shape.size(), T(0));
-        step_and_precondition(step, product);  // of length 0
-        for (int done = 0;; ++done) {
+        take_step(step);  // of length 0: scales the residual
+        precondition(product);
+        for (int done = 1;; ++done) {
             combine(shape, factor.data(), ones.data(), scaled_.data(), direction.data(),
                     workspace.sums.data(), workspace.columns.data());
-            if (done == most || worst() <= round_.problem.tolerance) return std::max(done, 1);
             round_.map.apply_to_summed(shape, direction.data(), workspace, image.data());
             std::copy_n(workspace.dots.begin(), classes, curvature.begin());
             add_ridge(direction, direction, curvature);
@@ -239,20 +239,26 @@ class GridSolver {
                 step[c] = static_cast<T>(product[c] / curvature[c]);
                 ++iterations[c];
             }
-            step_and_precondition(step, next);
+            take_step(step);
+            if (done == most || worst() <= round_.problem.tolerance) return done;
+            precondition(next);
             for (std::size_t c = 0; c < classes; ++c)
                 factor[c] = product[c] > 0 ? static_cast<T>(next[c] / product[c]) : T(0);
             product = next;
         }
     }
 
-    // A step along the direction, then scaled = P^-1 residual and its products with the residual:
-    // u = residual / diag, then u - (W coarse W'u) / diag.
-    void step_and_precondition(const std::vector<T>& step, std::vector<double>& product) {
+    // A step along the direction; scaled = residual / diag, with its line sums.
+    void take_step(const std::vector<T>& step) {
         advance(shape, step.data(), direction.data(), image.data(), round_.mask.data(),
                 round_.problem.ridge, round_.inverse_diagonal.data(), solution.data(),
                 residual_.data(), scaled_.data(), workspace.sums.data(), workspace.columns.data(),
                 squares_.data());
+    }
+
+    // scaled = P^-1 residual, from u = scaled: u - (W coarse W'u) / diag; its products with the
+    // residual.
+    void precondition(std::vector<double>& product) {
         round_.map.multiply_lines(shape, round_.problem.coarse.data, workspace);
         for (std::ptrdiff_t c = 0; c < shape.m; ++c)
             for (std::ptrdiff_t y = 0; y < shape.p; ++y)
