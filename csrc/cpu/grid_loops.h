@@ -68,6 +68,18 @@ GROKRFM_CLONES double precise_dot(const T* __restrict u, const T* __restrict v,
     return sum_of(parts);
 }
 
+// out = sum_k weights[k] rows[k], of `count` rows of that size
+template <class T>
+GROKRFM_CLONES void combine_rows(const T* __restrict rows, std::ptrdiff_t count,
+                                 std::ptrdiff_t size, const double* __restrict weights,
+                                 T* __restrict out) {
+    std::fill(out, out + size, T(0));
+    for (std::ptrdiff_t k = 0; k < count; ++k, rows += size) {
+        const T weight = static_cast<T>(weights[k]);
+        for (std::ptrdiff_t i = 0; i < size; ++i) out[i] += weight * rows[i];
+    }
+}
+
 // result[c] = sum_{x, y} grid[x, y] V[x, c, y]^power, power 1 or 2
 template <class T, int power>
 GROKRFM_CLONES void weighted_sums(BlockShape shape, const T* __restrict v, const T* __restrict grid,

@@ -1,6 +1,7 @@
 #include "../grid_round.h"
 
 #include <limits>
+#include <optional>
 
 #include "grid_solver.h"
 #include "parallel.h"
@@ -31,14 +32,15 @@ class Worker {
         sums_.best_class.assign(static_cast<std::size_t>(p_ * p_), 0);
     }
 
-    void run(std::ptrdiff_t m, std::int32_t first_class, std::ptrdiff_t row, Solutions<T> solutions,
-             Matrix<T> own, std::int32_t* iterations, double* residuals) {
-        solver_.run({p_, pitch_, m}, first_class, row, solutions);
+    // Takes m classes of the round from `row` on.
+    void run(std::ptrdiff_t m, std::ptrdiff_t row, Solutions<T> solutions, Matrix<T> own,
+             std::int32_t* iterations, double* residuals) {
+        solver_.run({p_, pitch_, m}, row, solutions);
         for (std::ptrdiff_t c = 0; c < m; ++c) {
             iterations[c] = solver_.iterations[static_cast<std::size_t>(c)];
             residuals[c] = solver_.relative_residual(static_cast<std::size_t>(c));
         }
-        add_scores(own);
+        add_scores(own, round_.first_class + static_cast<std::int32_t>(row));
         add_moments();
     }
 
@@ -72,9 +74,9 @@ class Worker {
     }
 
     // Largest output and its class, the own outputs, the squares on training and test pairs.
-    void add_scores(Matrix<T> own) {
+    void add_scores(Matrix<T> own, std::int32_t first_class) {
         const std::vector<T>& f = solver_.outputs;
-        keep_best(solver_.shape, f.data(), solver_.first, sums_.best.data(),
+        keep_best(solver_.shape, f.data(), first_class, sums_.best.data(),
                   sums_.best_class.data());
         std::vector<double> squares(static_cast<std::size_t>(solver_.shape.m));
         const auto total = [&](const std::vector<T>& mask) {
@@ -88,8 +90,8 @@ class Worker {
         const auto keep_own = [&](std::ptrdiff_t pair, std::size_t, std::size_t at) {
             own.data[pair] = f[at];
         };
-        solver_.for_labels(round_.problem.train_labels, keep_own);
-        solver_.for_labels(round_.problem.test_labels, keep_own);
+        solver_.for_labels(round_.train, keep_own);
+        solver_.for_labels(round_.test, keep_own);
     }
 
     // Z Q Z block by block. With H = Q11 V, X = V Q22 and Y = V Q12':
@@ -187,8 +189,8 @@ template <class T>
 GridSums<T> grid_round(const GridProblem<T>& problem, std::int32_t first_class,
                        Solutions<T> solutions, Matrix<T> own, std::int32_t* iterations,
                        double* residuals, int threads) {
-    const GridRound<T> round(problem);
     const std::ptrdiff_t classes = solutions.classes;
+    const GridRound<T> round(problem, first_class, classes);
     threads = static_cast<int>(std::clamp<std::ptrdiff_t>(threads, 1, classes));
     // About ten grids a class are worked on at a time; a block's are kept to 2 MB, about a core's cache. Every
     // thread gets as many blocks as the others, of sizes that differ by one at most.
@@ -198,18 +200,17 @@ GridSums<T> grid_round(const GridProblem<T>& problem, std::int32_t first_class,
     const std::ptrdiff_t width = std::clamp<std::ptrdiff_t>((1 << 21) / grids_bytes, 1, share);
     const std::ptrdiff_t blocks = std::min(block_count(share, width) * threads, classes);
     const BlockShape widest{round.map.p, round.map.pitch, block_count(classes, blocks)};
-    std::vector<Worker<T>> workers;
-    workers.reserve(static_cast<std::size_t>(threads));
-    for (int thread = 0; thread < threads; ++thread)
-        workers.emplace_back(round, widest, solutions.depth);
+    // Each thread makes its own worker, so that their memory is touched in parallel.
+    std::vector<std::optional<Worker<T>>> workers(static_cast<std::size_t>(threads));
     parallel_for(blocks, threads, [&](std::ptrdiff_t block, int thread) {
+        auto& worker = workers[static_cast<std::size_t>(thread)];
+        if (!worker) worker.emplace(round, widest, solutions.depth);
         const std::ptrdiff_t row = block * classes / blocks;
-        workers[static_cast<std::size_t>(thread)].run(
-            (block + 1) * classes / blocks - row, first_class + static_cast<std::int32_t>(row), row,
-            solutions, own, iterations + row, residuals + row);
+        worker->run((block + 1) * classes / blocks - row, row, solutions, own, iterations + row,
+                    residuals + row);
     });
-    GridSums<T>& total = workers[0].finish();
-    for (std::size_t k = 1; k < workers.size(); ++k) merge(workers[k].finish(), total);
+    GridSums<T>& total = workers[0]->finish();
+    for (std::size_t k = 1; k < workers.size(); ++k) merge(workers[k]->finish(), total);
     return std::move(total);
 }
 

@@ -2,17 +2,47 @@
 #pragma once
 
 #include <cmath>
+#include <numeric>
 #include <vector>
 
 #include "grid_operator.h"
 
 namespace grokrfm {
 
+// The labelled pairs of a grid, in row-major order and class by class: those of class c are
+// of_class[first[c]] up to of_class[first[c + 1]].
+struct LabelledPairs {
+    struct Pair {
+        std::ptrdiff_t x, y;
+    };
+    LabelledPairs(Matrix<const std::int32_t> labels, std::int32_t first_class,
+                  std::ptrdiff_t classes)
+        : first(static_cast<std::size_t>(classes) + 1, 0) {
+        const auto row = [&](const Pair& pair) { return labels.row(pair.x)[pair.y] - first_class; };
+        const auto is_here = [&](const Pair& pair) { return row(pair) >= 0 && row(pair) < classes; };
+        for (std::ptrdiff_t x = 0; x < labels.rows; ++x)
+            for (std::ptrdiff_t y = 0; y < labels.columns; ++y)
+                if (labels.row(x)[y] >= 0) all.push_back({x, y});
+        for (const Pair& pair : all)
+            if (is_here(pair)) ++first[static_cast<std::size_t>(row(pair)) + 1];
+        std::partial_sum(first.begin(), first.end(), first.begin());
+        of_class.resize(first.back());
+        std::vector<std::size_t> next(first);
+        for (const Pair& pair : all)
+            if (is_here(pair)) of_class[next[static_cast<std::size_t>(row(pair))]++] = pair;
+    }
+    std::vector<Pair> all, of_class;
+    std::vector<std::size_t> first;
+};
+
 // What every block of a round reads.
 template <class T>
 struct GridRound {
-    explicit GridRound(const GridProblem<T>& given)
+    GridRound(const GridProblem<T>& given, std::int32_t first, std::ptrdiff_t classes)
         : problem(given),
+          first_class(first),
+          train(given.train_labels, first, classes),
+          test(given.test_labels, first, classes),
           map(given.feature_matrix, given.form),
           mask(indicator(given.train_labels)),
           test_mask(indicator(given.test_labels)),
@@ -23,6 +53,8 @@ struct GridRound {
           })) {}
 
     const GridProblem<T>& problem;
+    const std::int32_t first_class;
+    const LabelledPairs train, test;
     const GridOperator<T> map;
     const std::vector<T> mask, test_mask, inverse_diagonal;
 
@@ -45,28 +77,29 @@ class GridSolver {
             *grid = zeros<T>(widest.size());
     }
 
-    // Takes the classes from first_class on, which are the rows from `row` of the solutions. Leaves
+    // Takes the classes of the round from `row` on, which are rows of the solutions. Leaves
     // solution and outputs, and the products of the solutions in `products`.
-    void run(BlockShape block, std::int32_t first_class, std::ptrdiff_t row,
-             Solutions<T> solutions) {
+    void run(BlockShape block, std::ptrdiff_t row, Solutions<T> solutions) {
         shape = block;
-        first = first_class;
+        row_ = row;
         const auto classes = static_cast<std::size_t>(shape.m);
-        target_norms_.assign(classes, 0.0);
-        for_labels(round_.problem.train_labels,
-                   [&](std::ptrdiff_t, std::size_t c, std::size_t) { target_norms_[c] += 1; });
-        for (double& norm : target_norms_) norm = norm > 0 ? std::sqrt(norm) : 1.0;
+        target_norms_.assign(classes, 1.0);
+        for (std::size_t c = 0; c < classes; ++c) {
+            const auto at = static_cast<std::size_t>(row) + c;
+            const std::size_t count = round_.train.first[at + 1] - round_.train.first[at];
+            if (count > 0) target_norms_[c] = std::sqrt(static_cast<double>(count));
+        }
         squares_.assign(classes, 0.0);
         iterations.assign(classes, 0);
         stopped_.assign(classes, false);
         if (round_.problem.max_iterations == 0) {
-            scatter(solutions, row, {1.0});
+            scatter(solutions, {1.0});
             evaluate();
             return;
         }
-        start(solutions, row);
+        start(solutions);
         solve();
-        keep(solutions, row);
+        keep(solutions);
     }
 
     // ||y - (K + ridge) alpha|| / ||y||; absolute for a class without training pairs.
@@ -76,13 +109,13 @@ class GridSolver {
 
     // Calls body(pair, c, position in a block) for the pairs whose label is in the block.
     template <class Body>
-    void for_labels(Matrix<const std::int32_t> labels, const Body& body) const {
-        for (std::ptrdiff_t x = 0; x < shape.p; ++x)
-            for (std::ptrdiff_t y = 0; y < shape.p; ++y) {
-                const std::ptrdiff_t c = labels.row(x)[y] - first;
-                if (c >= 0 && c < shape.m)
-                    body(x * shape.p + y, static_cast<std::size_t>(c),
-                         static_cast<std::size_t>((x * shape.m + c) * shape.pitch + y));
+    void for_labels(const LabelledPairs& labelled, const Body& body) const {
+        for (std::ptrdiff_t c = 0; c < shape.m; ++c)
+            for (std::size_t i = labelled.first[static_cast<std::size_t>(row_ + c)];
+                 i < labelled.first[static_cast<std::size_t>(row_ + c) + 1]; ++i) {
+                const auto [x, y] = labelled.of_class[i];
+                body(x * shape.p + y, static_cast<std::size_t>(c),
+                     static_cast<std::size_t>((x * shape.m + c) * shape.pitch + y));
             }
     }
 
@@ -91,7 +124,6 @@ class GridSolver {
 
  public:
     BlockShape shape{};
-    std::int32_t first = 0;
     typename GridOperator<T>::Workspace workspace;
     std::vector<T> solution, outputs, direction, image;  // the last two are free after run
     std::vector<std::int32_t> iterations;
@@ -102,37 +134,35 @@ class GridSolver {
     template <class Body>
     void for_training(const Body& body) const {
         std::ptrdiff_t i = 0;
-        for (std::ptrdiff_t x = 0; x < shape.p; ++x)
-            for (std::ptrdiff_t y = 0; y < shape.p; ++y)
-                if (round_.problem.train_labels.row(x)[y] >= 0)
-                    body(i++, x * shape.m * shape.pitch + y);
+        for (const auto [x, y] : round_.train.all) body(i++, x * shape.m * shape.pitch + y);
     }
 
     // solution = the combination of the last solutions with these weights, newest first
-    void scatter(Solutions<T> solutions, std::ptrdiff_t row, const std::vector<double>& weights) {
+    void scatter(Solutions<T> solutions, const std::vector<double>& weights) {
         std::fill_n(solution.begin(), shape.size(), T(0));
-        for (std::ptrdiff_t c = 0; c < shape.m; ++c)
-            for (std::size_t k = 0; k < weights.size(); ++k) {
-                if (weights[k] == 0) continue;
-                const T* from = solutions.of(row + c, static_cast<std::ptrdiff_t>(k));
-                const T weight = static_cast<T>(weights[k]);
-                for_training([&](std::ptrdiff_t i, std::ptrdiff_t at) {
-                    solution[static_cast<std::size_t>(at + c * shape.pitch)] += weight * from[i];
-                });
-            }
+        if (weights.empty()) return;
+        start_.resize(static_cast<std::size_t>(solutions.n));
+        for (std::ptrdiff_t c = 0; c < shape.m; ++c) {
+            combine_rows(solutions.of(row_ + c, 0), static_cast<std::ptrdiff_t>(weights.size()),
+                         solutions.n, weights.data(), start_.data());
+            for_training([&](std::ptrdiff_t i, std::ptrdiff_t at) {
+                solution[static_cast<std::size_t>(at + c * shape.pitch)] =
+                    start_[static_cast<std::size_t>(i)];
+            });
+        }
     }
 
     // Puts the solution in front of the last ones.
-    void keep(Solutions<T> solutions, std::ptrdiff_t row) {
-        for (std::ptrdiff_t c = row; c < row + shape.m; ++c)
+    void keep(Solutions<T> solutions) {
+        for (std::ptrdiff_t c = row_; c < row_ + shape.m; ++c)
             std::copy_backward(solutions.of(c, 0), solutions.of(c, solutions.depth - 1),
                                solutions.of(c, solutions.depth));
         for_training([&](std::ptrdiff_t i, std::ptrdiff_t at) {
             for (std::ptrdiff_t c = 0; c < shape.m; ++c)
-                solutions.of(row + c, 0)[i] =
+                solutions.of(row_ + c, 0)[i] =
                     solution[static_cast<std::size_t>(at + c * shape.pitch)];
         });
-        for (std::ptrdiff_t c = row; c < row + shape.m; ++c)
+        for (std::ptrdiff_t c = row_; c < row_ + shape.m; ++c)
             for (std::ptrdiff_t k = 0; k < solutions.depth; ++k)
                 products[static_cast<std::size_t>(k)] +=
                     precise_dot(solutions.of(c, 0), solutions.of(c, k), solutions.n);
@@ -147,14 +177,14 @@ class GridSolver {
     void measure() {
         negate_image(shape, outputs.data(), solution.data(), round_.mask.data(),
                      round_.problem.ridge, residual_.data());
-        for_labels(round_.problem.train_labels,
+        for_labels(round_.train,
                    [&](std::ptrdiff_t, std::size_t, std::size_t at) { residual_[at] += 1; });
         dots(shape, residual_.data(), residual_.data(), squares_.data());
     }
 
     // The predicted solution, scaled per class to the smallest error in the energy norm.
-    void start(Solutions<T> solutions, std::ptrdiff_t row) {
-        scatter(solutions, row, round_.problem.prediction);
+    void start(Solutions<T> solutions) {
+        scatter(solutions, round_.problem.prediction);
         if (round_.problem.prediction.empty()) {
             std::fill_n(outputs.begin(), shape.size(), T(0));
             measure();
@@ -176,7 +206,7 @@ class GridSolver {
 
     std::vector<double> dot_targets(const std::vector<T>& v) const {
         std::vector<double> result(static_cast<std::size_t>(shape.m), 0.0);
-        for_labels(round_.problem.train_labels, [&](std::ptrdiff_t, std::size_t c, std::size_t at) {
+        for_labels(round_.train, [&](std::ptrdiff_t, std::size_t c, std::size_t at) {
             result[c] += static_cast<double>(v[at]);
         });
         return result;
@@ -272,6 +302,8 @@ class GridSolver {
     std::vector<T> residual_, scaled_, coarse_columns_;
     std::vector<double> target_norms_, squares_;
     std::vector<bool> stopped_;
+    std::vector<T> start_;
+    std::ptrdiff_t row_ = 0;
 };
 
 }  // namespace grokrfm

@@ -241,18 +241,18 @@ class RFMClassifier:
                     f"got iterations={self.iterations}"
                 )
             machine.restore(checkpoint)
-        try:
-            with operations.own_threads():
+        with operations.own_threads():
+            try:
                 self._iterate(
                     machine, operations.asarray(start, dtype), tuple(callbacks), rows, matrices
                 )
-        except BaseException:
-            # The broken round may have left its dual coefficients: back to the last complete one.
-            if rows:
-                machine.fit(operations.asarray(matrices[-1], dtype))
-            raise
-        finally:
-            self._keep(rows, matrices, machine)
+            except BaseException:
+                # The broken round may have left its dual coefficients: back to the last complete.
+                if rows:
+                    machine.fit(operations.asarray(matrices[-1], dtype))
+                raise
+            finally:
+                self._keep(rows, matrices, machine)
         return self
 
     def check_parameters(self) -> tuple[Kernel, int]:
