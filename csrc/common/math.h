@@ -2,10 +2,10 @@
 // vectorise without -ffast-math and without a vector math library.
 #pragma once
 
+#include <cfloat>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <limits>
 
 #if defined(__CUDACC__)
 #define GROKRFM_HOST_DEVICE __host__ __device__ __forceinline__
@@ -19,7 +19,8 @@ namespace grokrfm {
 
 template <class T>
 GROKRFM_HOST_DEVICE constexpr T epsilon() {
-    return std::numeric_limits<T>::epsilon();
+    // Not std::numeric_limits: its functions belong to the host.
+    return sizeof(T) == sizeof(float) ? T(FLT_EPSILON) : T(DBL_EPSILON);
 }
 
 GROKRFM_HOST_DEVICE float magnitude(float x) {

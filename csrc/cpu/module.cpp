@@ -16,7 +16,7 @@
 #include "../kernel_matrix.h"
 #include "../matrix_power.h"
 #include "adapter.h"
-#include "blas.h"
+#include "scipy_routines.h"
 
 namespace grokrfm {
 namespace {
@@ -174,31 +174,6 @@ py::dict grid_round_binding(const py::array& feature_matrix, const py::tuple& fo
     });
 }
 
-// The pointer behind scipy.linalg.cython_*'s capsule; its name is the C signature.
-template <class Function>
-void bind_routine(const py::object& module, const std::string& name, Function*& target) {
-    const auto capsule = module.attr("__pyx_capi__")[py::str(name)].cast<py::capsule>();
-    const std::string signature = capsule.name() == nullptr ? "" : capsule.name();
-    if (signature.find("int *") == std::string::npos ||
-        signature.find("int64") != std::string::npos || signature.find("long") != std::string::npos)
-        throw py::import_error("grokrfm needs SciPy's BLAS with 32-bit integers; " + name +
-                               " has signature " + signature);
-    target = reinterpret_cast<Function*>(capsule.get_pointer());
-}
-
-template <class T>
-void bind_routines(const std::string& prefix) {
-    const auto blas_module = py::module_::import("scipy.linalg.cython_blas");
-    const auto lapack_module = py::module_::import("scipy.linalg.cython_lapack");
-    auto& table = blas::routines<T>();
-    bind_routine(blas_module, prefix + "gemm", table.gemm);
-    bind_routine(blas_module, prefix + "syrk", table.syrk);
-    bind_routine(blas_module, prefix + "trsm", table.trsm);
-    bind_routine(lapack_module, prefix + "potrf", table.potrf);
-    bind_routine(lapack_module, prefix + "potrs", table.potrs);
-    bind_routine(lapack_module, prefix + "syevd", table.syevd);
-}
-
 py::dict build_info() {
     py::dict info;
     info["compiler"] = GROKRFM_COMPILER;
@@ -228,8 +203,7 @@ PYBIND11_MODULE(_cpu, m) {
     using namespace grokrfm;
     using py::arg;
     m.doc() = "Compiled operations of grokrfm for the CPU.";
-    bind_routines<float>("s");
-    bind_routines<double>("d");
+    bind_blas();
     m.def("kernel_matrix", &kernel_matrix_binding, arg("kernel"), arg("feature_matrix").noconvert(),
           arg("inputs").noconvert(), arg("other") = py::none(), arg("out") = py::none(),
           arg("threads") = 1);

@@ -1,0 +1,142 @@
+// A block of m classes of each of several runs: what lies where on the device.
+//
+// As on the CPU a grid is V[x, c, y] with `pitch` values of y, p rounded up; what lies beyond p is
+// zero, so that products and loops need not know of it. Left and right products both see one matrix
+// a run, and the runs are the batch. Matrices of pairs (2p x 2p) have their blocks at multiples of
+// the pitch too, width w = 2 pitch, so that every block begins at a multiple of 32 bytes.
+#pragma once
+
+#include "launch.h"
+#include "operations.h"
+
+namespace grokrfm::cuda {
+
+constexpr std::ptrdiff_t lanes = 8;
+
+template <class T>
+struct GridBlock {
+    std::ptrdiff_t runs, p, pitch, w, m;
+    std::int32_t first_class;
+    QuadraticForm form;
+    T ridge;
+    double tolerance;
+    const std::int32_t *train_labels, *test_labels, *ranks;  // runs x p x p
+
+    T *metric, *squares, *coarse, *moment;     // runs x w x w
+    T *shifted_norms, *mask, *inverse_diagonal;  // runs x p x pitch
+
+    // Grids, runs x p x m x pitch. vd = V D, vb = V B'.
+    T *solution, *residual, *direction, *image, *scaled, *vd, *vb;
+    T* stacked;      // runs x w x m x pitch, [V D + diag(r) B; diag(s) D]
+    T* across;       // runs x m x pitch x pitch: class by class, row x
+    T* lines;        // runs x m x w, row sums r and column sums s
+    T* line_images;  // runs x m x w, a 2p x 2p matrix times those
+    T* diagonals;    // runs x m x w, the diagonal blocks' part of W
+    T* parts;        // two sums a row of the grid
+
+    // A class each, runs x m.
+    double *product, *curvature, *squares_left, *target_norm, *norm_sum;
+    T *step, *factor;
+    std::int32_t *stopped, *iterations;
+    // A run each.
+    double* before;
+    std::int32_t *active, *finished;
+    double* open_count;  // one number
+
+    std::ptrdiff_t rows() const { return runs * p * m; }
+    std::ptrdiff_t classes() const { return runs * m; }
+    std::ptrdiff_t grid_size() const { return rows() * pitch; }
+
+    // A row of a grid, row = (run p + x) m + c.
+    struct Row {
+        std::ptrdiff_t run, x, c;
+    };
+    GROKRFM_HOST_DEVICE Row split(std::ptrdiff_t row) const {
+        return {row / m / p, row / m % p, row % m};
+    }
+    GROKRFM_HOST_DEVICE std::ptrdiff_t row(std::ptrdiff_t run, std::ptrdiff_t x,
+                                           std::ptrdiff_t c) const {
+        return (run * p + x) * m + c;
+    }
+    // Of arrays runs x m x w, and of matrices runs x w x w.
+    GROKRFM_HOST_DEVICE std::ptrdiff_t of_class(const Row& at) const {
+        return (at.run * m + at.c) * w;
+    }
+    GROKRFM_HOST_DEVICE std::ptrdiff_t of_matrix(std::ptrdiff_t run, std::ptrdiff_t i) const {
+        return (run * w + i) * w;
+    }
+    // Of arrays runs x p x pitch.
+    GROKRFM_HOST_DEVICE std::ptrdiff_t of_pairs(const Row& at) const {
+        return (at.run * p + at.x) * pitch;
+    }
+    // 1 at the training pairs of the row's class.
+    GROKRFM_HOST_DEVICE T target(const Row& at, std::ptrdiff_t y) const {
+        return y < p && train_labels[(at.run * p + at.x) * p + y] == first_class + at.c ? T(1)
+                                                                                        : T(0);
+    }
+    // ||y - (K + ridge) alpha|| / ||y||; absolute for a class without training pairs.
+    GROKRFM_HOST_DEVICE double relative_residual(std::ptrdiff_t c) const {
+        return square_root(squares_left[c]) / target_norm[c];
+    }
+    GROKRFM_HOST_DEVICE bool is_open(std::ptrdiff_t c) const {
+        return active[c / m] != 0 && stopped[c] == 0 && relative_residual(c) > tolerance;
+    }
+
+    Factor<T> grid(const T* v) const { return {'N', v, pitch, p * m * pitch}; }
+    Factor<T> wide(const T* v) const { return {'N', v, m * pitch, p * m * pitch}; }
+    Factor<T> matrix(const T* a, std::ptrdiff_t offset = 0) const {
+        return {'N', a + offset, w, w * w};
+    }
+    Factor<T> transposed(Factor<T> factor) const {
+        factor.op = 'T';
+        return factor;
+    }
+};
+
+// Sums of the parts of a class over x: finish(class, sums) with `count` sums of doubles.
+template <int count, class T, class Finish>
+void sum_parts(Device& device, const GridBlock<T> g, Finish finish) {
+    sum_rows<count, double>(
+        device, g.classes(), g.p,
+        [=] GROKRFM_BODY(std::ptrdiff_t c, std::ptrdiff_t x, Sums<double, count>& sums) {
+            const std::ptrdiff_t row = g.row(c / g.m, x, c % g.m);
+            for (int k = 0; k < count; ++k)
+                sums.value[k] += static_cast<double>(g.parts[row * count + k]);
+        },
+        finish);
+}
+
+// The columns' half of the lines of a grid: sum over x.
+template <class T>
+void sum_columns(Device& device, const GridBlock<T> g, const T* v) {
+    for_rows(device, g.classes(), g.pitch, [=] GROKRFM_BODY(std::ptrdiff_t c, std::ptrdiff_t y) {
+        const T* at = v + g.row(c / g.m, 0, c % g.m) * g.pitch + y;
+        T sum = 0;
+        for (std::ptrdiff_t x = 0; x < g.p; ++x) sum += at[x * g.m * g.pitch];
+        g.lines[c * g.w + g.pitch + y] = sum;
+    });
+}
+
+// Both halves.
+template <class T>
+void sum_lines(Device& device, const GridBlock<T> g, const T* v) {
+    sum_rows<1, T>(
+        device, g.rows(), g.pitch,
+        [=] GROKRFM_BODY(std::ptrdiff_t row, std::ptrdiff_t y, Sums<T, 1>& sums) {
+            sums.value[0] += v[row * g.pitch + y];
+        },
+        [=] GROKRFM_BODY(std::ptrdiff_t row, const Sums<T, 1>& sums) {
+            const auto at = g.split(row);
+            g.lines[g.of_class(at) + at.x] = sums.value[0];
+        });
+    sum_columns(device, g, v);
+}
+
+// line_images[c] = matrix lines[c]
+template <class T>
+void multiply_lines(Device& device, const GridBlock<T> g, const T* matrix) {
+    device.multiply<T>(g.m, g.w, g.w, 1, {'N', g.lines, g.w, g.m * g.w},
+                       g.transposed(g.matrix(matrix)), 0, {g.line_images, g.w, g.m * g.w}, g.runs);
+}
+
+}  // namespace grokrfm::cuda

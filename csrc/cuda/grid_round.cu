@@ -1,0 +1,307 @@
+// Rounds on the grid for runs of one modulus, block of classes by block of classes. On the device
+// stay: the last solutions, the shared matrices, and for a block of m classes about eleven grids,
+//
+//   bytes(runs, m) = runs itemsize (11 m p^2 + 4 (2p)^2 + 7 p^2 + 5 (2p) m) + smaller arrays.
+//
+// In float32, for one run with half of all pairs (n = p^2 / 2) and the six solutions kept:
+//   p = 997:  solutions 6 p n = 11.9 GB; a block of 99 classes 4.3 GB; matrices .3 GB: 17 GB.
+//   p = 1999: a solution is 16.0 GB, so that three are kept, 47.9 GB (solvers choose how many by
+//             the free memory); a block of 25 classes 4.4 GB; matrices with those of the eigenvalue
+//             problem in float64 2 GB: 55 GB. Both fit into 80 GB.
+// A block takes 4 GB at most: its products have long sides of m p > 10^4 then, and more buys nothing.
+#include "../grid_round.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "grid_solver.h"
+
+namespace grokrfm::cuda {
+
+namespace {
+
+// What the sums over blocks are collected in, and what a block of classes works in.
+template <class T>
+struct Workspace {
+    GridBlock<T> g;
+    T *s11, *s12, *s22;  // runs x p x pitch
+    T* line_products;    // runs x w x w
+    double *row_products, *class_products;
+    double* squares;     // runs x p x 2: of the outputs on training and test pairs, by row
+
+    Workspace(Arena& arena, const GridRuns<T>& all, std::ptrdiff_t m) : g{} {
+        const std::ptrdiff_t pitch = (all.p + lanes - 1) / lanes * lanes, w = 2 * pitch;
+        const std::ptrdiff_t runs = all.runs, grid = runs * all.p * m * pitch;
+        g.runs = runs, g.p = all.p, g.pitch = pitch, g.w = w, g.m = m;
+        g.form = all.form, g.ridge = all.ridge, g.tolerance = all.tolerance;
+        g.train_labels = all.train_labels, g.test_labels = all.test_labels, g.ranks = all.ranks;
+        for (T** matrix : {&g.metric, &g.squares, &g.coarse, &g.moment, &line_products})
+            *matrix = arena.take<T>(runs * w * w);
+        for (T** pairs : {&g.shifted_norms, &g.mask, &g.inverse_diagonal, &s11, &s12, &s22})
+            *pairs = arena.take<T>(runs * all.p * pitch);
+        for (T** v : {&g.solution, &g.residual, &g.direction, &g.image, &g.scaled, &g.vd, &g.vb})
+            *v = arena.take<T>(grid);
+        g.stacked = arena.take<T>(runs * w * m * pitch);
+        g.across = arena.take<T>(runs * m * pitch * pitch);
+        for (T** lines : {&g.lines, &g.line_images, &g.diagonals})
+            *lines = arena.take<T>(runs * m * w);
+        g.parts = arena.take<T>(2 * runs * all.p * m);
+        row_products = arena.take<double>(runs * all.p * m * most_depth);
+        class_products = arena.take<double>(runs * m * most_depth);
+        squares = arena.take<double>(runs * all.p * 2);
+        for (double** one : {&g.product, &g.curvature, &g.squares_left, &g.target_norm, &g.norm_sum})
+            *one = arena.take<double>(runs * m);
+        g.step = arena.take<T>(runs * m), g.factor = arena.take<T>(runs * m);
+        g.stopped = arena.take<std::int32_t>(runs * m);
+        g.iterations = arena.take<std::int32_t>(runs * m);
+        g.before = arena.take<double>(runs);
+        g.active = arena.take<std::int32_t>(runs);
+        g.finished = arena.take<std::int32_t>(runs);
+        g.open_count = arena.take<double>(1);
+    }
+};
+
+// Zero padding for blocks of this many classes: what no loop or product writes afterwards.
+template <class T>
+void clear_grids(Device& device, const GridBlock<T>& g) {
+    const auto grid = static_cast<std::size_t>(g.grid_size()) * sizeof(T);
+    T* const grids[] = {g.solution, g.residual, g.direction, g.image, g.scaled, g.vd, g.vb};
+    for (T* v : grids) device.clear(v, grid);
+    const auto bytes = [](std::ptrdiff_t count) { return static_cast<std::size_t>(count) * sizeof(T); };
+    device.clear(g.stacked, bytes(g.runs * g.w * g.m * g.pitch));
+    device.clear(g.across, bytes(g.classes() * g.pitch * g.pitch));
+    device.clear(g.lines, bytes(g.classes() * g.w));
+}
+
+// Largest output and class of every pair, the own outputs, and the squares by row.
+template <class T>
+void add_scores(Device& device, const GridBlock<T> g, const GridRuns<T>& all, double* squares) {
+    T *best = all.best, *own = all.own;
+    std::int32_t* best_class = all.best_class;
+    const bool first = g.first_class == all.first_class;
+    sum_rows<2, double>(
+        device, g.runs * g.p, g.p,
+        [=] GROKRFM_BODY(std::ptrdiff_t row, std::ptrdiff_t y, Sums<double, 2>& sums) {
+            const std::ptrdiff_t pair = row * g.p + y;
+            const T* f = g.image + g.row(row / g.p, row % g.p, 0) * g.pitch + y;
+            const std::int32_t train = g.train_labels[pair], test = g.test_labels[pair];
+            const std::int32_t label = (train >= 0 ? train : test) - g.first_class;
+            T largest = first ? f[0] : best[pair], total = 0;
+            std::int32_t largest_class = first ? g.first_class : best_class[pair];
+            for (std::int32_t c = 0; c < g.m; ++c) {
+                const T value = f[c * g.pitch];
+                if (value > largest) {
+                    largest = value;
+                    largest_class = g.first_class + c;
+                }
+                if (c == label) own[pair] = value;
+                total += value * value;
+            }
+            best[pair] = largest;
+            best_class[pair] = largest_class;
+            if (train >= 0) sums.value[0] += static_cast<double>(total);
+            if (test >= 0) sums.value[1] += static_cast<double>(total);
+        },
+        [=] GROKRFM_BODY(std::ptrdiff_t row, const Sums<double, 2>& sums) {
+            squares[row * 2] += sums.value[0];
+            squares[row * 2 + 1] += sums.value[1];
+        });
+}
+
+// sum t Z and sum t^2
+template <class T>
+void add_norm_moments(Device& device, const GridBlock<T> g, T* tz, double* t_squared) {
+    sum_norms(device, g, g.solution);
+    const std::ptrdiff_t d = 2 * g.p;
+    for_rows(device, g.runs * d, d, [=] GROKRFM_BODY(std::ptrdiff_t row, std::ptrdiff_t j) {
+        const std::ptrdiff_t run = row / d, i = row % d;
+        const bool upper = i < g.p && j >= g.p, lower = i >= g.p && j < g.p;
+        if (!upper && !lower && i != j) return;
+        T sum = 0;
+        for (std::ptrdiff_t c = 0; c < g.m; ++c) {
+            const T t = static_cast<T>(g.norm_sum[run * g.m + c]);
+            const std::ptrdiff_t x = upper ? i : j, y = (upper ? j : i) - g.p;
+            const std::ptrdiff_t line = i < g.p ? i : g.pitch + i - g.p;
+            sum += t * (i == j ? g.lines[(run * g.m + c) * g.w + line]
+                               : g.solution[g.row(run, x, c) * g.pitch + y]);
+        }
+        tz[row * d + j] += sum;
+    });
+    sum_rows<1, double>(
+        device, g.runs, g.m,
+        [=] GROKRFM_BODY(std::ptrdiff_t run, std::ptrdiff_t c, Sums<double, 1>& sums) {
+            sums.value[0] += g.norm_sum[run * g.m + c] * g.norm_sum[run * g.m + c];
+        },
+        [=] GROKRFM_BODY(std::ptrdiff_t run, const Sums<double, 1>& sums) {
+            t_squared[run] += sums.value[0];
+        });
+}
+
+// Z Q Z block by block. With H = Q11 V, X = V Q22 and Y = V Q12':
+//   11: sym(sum (X + 2 r o Q12) V'), 22: sym(sum V'(H + 2 Q12 o s)),
+//   12: sum Y V + r o H + X o s, and in all blocks (sum [r; s][r; s]') o Q.
+// H takes the place of the image, X and Y those of vd and vb, and V class by class that of across.
+template <class T>
+void add_moments(Device& device, const Workspace<T>& work) {
+    const GridBlock<T> g = work.g;
+    const std::ptrdiff_t p = g.p, pitch = g.pitch, width = g.m * pitch, block = p * width;
+    const T *q12 = g.moment + pitch, *q22 = g.moment + pitch * g.w + pitch;
+    const T* v = g.solution;
+    T *h = g.image, *left = g.direction, *cross = work.s12;
+    sum_lines(device, g, v);
+    device.multiply<T>(p * g.m, pitch, p, 1, g.grid(v), g.matrix(q22), 0, {g.vd, pitch, block},
+                       g.runs);
+    device.multiply<T>(p * g.m, pitch, p, 1, g.grid(v), g.transposed(g.matrix(q12)), 0,
+                       {g.vb, pitch, block}, g.runs);
+    device.multiply<T>(p, width, p, 1, g.matrix(g.moment), g.wide(v), 0, {h, width, block}, g.runs);
+    for_rows(device, g.rows(), pitch, [=] GROKRFM_BODY(std::ptrdiff_t row, std::ptrdiff_t y) {
+        const auto at = g.split(row);
+        g.across[((at.run * g.m + at.c) * pitch + at.x) * pitch + y] = v[row * pitch + y];
+    });
+    device.multiply<T>(p, pitch, width, 1, g.wide(g.vb),
+                       {'N', g.across, pitch, width * pitch}, 1, {cross, pitch, p * pitch}, g.runs);
+    for_rows(device, g.runs * p, pitch, [=] GROKRFM_BODY(std::ptrdiff_t pairs, std::ptrdiff_t y) {
+        const std::ptrdiff_t run = pairs / p, x = pairs % p;
+        T sum = cross[pairs * pitch + y];
+        for (std::ptrdiff_t c = 0; c < g.m; ++c) {
+            const T* line = g.lines + (run * g.m + c) * g.w;
+            const std::ptrdiff_t at = g.row(run, x, c) * pitch + y;
+            sum += line[x] * h[at] + g.vd[at] * line[pitch + y];
+        }
+        cross[pairs * pitch + y] = sum;
+    });
+    for_rows(device, g.rows(), pitch, [=] GROKRFM_BODY(std::ptrdiff_t row, std::ptrdiff_t y) {
+        const auto at = g.split(row);
+        const T q = q12[g.of_matrix(at.run, at.x) + y];
+        const T* line = g.lines + g.of_class(at);
+        left[row * pitch + y] = g.vd[row * pitch + y] + 2 * line[at.x] * q;
+        h[row * pitch + y] += 2 * q * line[pitch + y];
+    });
+    device.multiply<T>(p, p, width, 1, g.wide(left), g.transposed(g.wide(v)), 1,
+                       {work.s11, pitch, p * pitch}, g.runs);
+    device.multiply<T>(p, pitch, p * g.m, 1, g.transposed(g.grid(v)), g.grid(h), 1,
+                       {work.s22, pitch, p * pitch}, g.runs);
+    const Factor<T> lines{'N', g.lines, g.w, g.m * g.w};
+    device.multiply<T>(g.w, g.w, g.m, 1, g.transposed(lines), lines, 1,
+                       {work.line_products, g.w, g.w * g.w}, g.runs);
+}
+
+template <class T>
+void finish(Device& device, const Workspace<T>& work, const GridRuns<T>& all) {
+    const GridBlock<T> g = work.g;
+    const std::ptrdiff_t p = g.p, pitch = g.pitch, d = 2 * p;
+    const T *s11 = work.s11, *s12 = work.s12, *s22 = work.s22, *products = work.line_products;
+    T* zqz = all.zqz;
+    for_rows(device, g.runs * d, d, [=] GROKRFM_BODY(std::ptrdiff_t row, std::ptrdiff_t j) {
+        const std::ptrdiff_t run = row / d, i = row % d;
+        const std::ptrdiff_t x = i < p ? i : i - p, y = j < p ? j : j - p;
+        const std::ptrdiff_t xy = (run * p + x) * pitch + y, yx = (run * p + y) * pitch + x;
+        T sum = i < p ? s12[xy] : s12[yx];
+        if (i < p && j < p) sum = T(0.5) * (s11[xy] + s11[yx]);
+        if (i >= p && j >= p) sum = T(0.5) * (s22[xy] + s22[yx]);
+        const std::ptrdiff_t at =
+            g.of_matrix(run, i < p ? x : pitch + x) + (j < p ? y : pitch + y);
+        zqz[row * d + j] = sum + products[at] * g.moment[at];
+    });
+    double *train = all.train_squares, *test = all.test_squares;
+    const double* squares = work.squares;
+    sum_rows<2, double>(
+        device, g.runs, p,
+        [=] GROKRFM_BODY(std::ptrdiff_t run, std::ptrdiff_t x, Sums<double, 2>& sums) {
+            for (int k = 0; k < 2; ++k) sums.value[k] += squares[(run * p + x) * 2 + k];
+        },
+        [=] GROKRFM_BODY(std::ptrdiff_t run, const Sums<double, 2>& sums) {
+            train[run] = sums.value[0];
+            test[run] = sums.value[1];
+        });
+}
+
+// Steps and residuals of the block's classes to their places.
+template <class T>
+void report(Device& device, const GridBlock<T> g, const GridRuns<T>& all, std::ptrdiff_t first_row) {
+    std::int32_t* iterations = all.iterations;
+    double* residuals = all.residuals;
+    const std::ptrdiff_t classes = all.classes;
+    for_each(device, g.classes(), [=] GROKRFM_BODY(std::ptrdiff_t c) {
+        const std::ptrdiff_t to = c / g.m * classes + first_row + c % g.m;
+        iterations[to] = g.iterations[c];
+        residuals[to] = g.relative_residual(c);
+    });
+}
+
+// Classes of a block: as many as the budget holds, of at most 4 GB.
+template <class T>
+std::ptrdiff_t block_classes(const GridRuns<T>& all, std::size_t budget) {
+    budget = std::min(budget, std::size_t{4} << 30);
+    std::ptrdiff_t m = 1;
+    const auto fits = [&](std::ptrdiff_t classes) {
+        Arena count;
+        const Workspace<T> work(count, all, classes);
+        return count.used() <= budget;
+    };
+    for (std::ptrdiff_t above = all.classes + 1; above - m > 1;) {
+        const std::ptrdiff_t middle = (m + above) / 2;
+        (fits(middle) ? m : above) = middle;
+    }
+    return m;
+}
+
+}  // namespace
+
+template <class T>
+void grid_round(Device& device, Arena& arena, const GridRuns<T>& all, std::size_t budget) {
+    const std::ptrdiff_t most = block_classes(all, budget);
+    const std::ptrdiff_t blocks = (all.classes + most - 1) / most;
+    Workspace<T> work(arena, all, (all.classes + blocks - 1) / blocks);
+    if (arena.counting()) return;
+    GridBlock<T>& g = work.g;
+    const auto clear = [&](auto* data, std::ptrdiff_t count) {
+        device.clear(data, static_cast<std::size_t>(count) * sizeof(*data));
+    };
+    T* const sums[] = {work.s11, work.s12, work.s22};
+    for (T* pairs : sums) clear(pairs, all.runs * g.p * g.pitch);
+    clear(work.line_products, all.runs * g.w * g.w);
+    clear(work.squares, all.runs * g.p * 2);
+    clear(all.tz, all.runs * 4 * g.p * g.p);
+    clear(all.t_squared, all.runs);
+    clear(all.products, all.runs * all.depth);
+    prepare_runs(device, g, all.feature_matrix, all.coarse, all.moment);
+    g.m = 0;
+    for (std::ptrdiff_t block = 0; block < blocks; ++block) {
+        const std::ptrdiff_t row = block * all.classes / blocks;
+        const std::ptrdiff_t m = (block + 1) * all.classes / blocks - row;
+        g.first_class = all.first_class + static_cast<std::int32_t>(row);
+        if (m != g.m) {
+            g.m = m;
+            clear_grids(device, g);
+        }
+        clear(g.iterations, g.classes());
+        clear(g.stopped, g.classes());
+        clear(g.finished, all.runs);
+        const bool solves = all.max_iterations > 0;
+        if (solves)
+            scatter(device, g, all, row, all.prediction, all.weights);
+        else
+            scatter(device, g, all, row, static_cast<const double*>(nullptr), 1);
+        if (solves && all.weights > 0) {
+            scale_start(device, g);
+            measure(device, g);
+        } else {
+            evaluate(device, g);  // of zero, where there is no prediction
+        }
+        if (solves) {
+            solve(device, g, all.max_iterations);
+            keep(device, g, all, row, work.row_products, work.class_products);
+        }
+        report(device, g, all, row);
+        add_scores(device, g, all, work.squares);
+        add_moments(device, work);
+        if (g.form.norms != 0) add_norm_moments(device, g, all.tz, all.t_squared);
+    }
+    finish(device, work, all);
+}
+
+template void grid_round(Device&, Arena&, const GridRuns<float>&, std::size_t);
+template void grid_round(Device&, Arena&, const GridRuns<double>&, std::size_t);
+
+}  // namespace grokrfm::cuda

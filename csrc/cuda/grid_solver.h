@@ -1,0 +1,315 @@
+// Preconditioned conjugate gradients for a block of grids: the steps and the rule for stopping are
+// those of ../cpu/grid_solver.h, with the classes of a run where that has the classes of a thread.
+// Lengths, factors and flags of the classes stay on the device. A class that is done takes steps of
+// length zero, so when the host looks whether any is open changes nothing but the work: it looks
+// once a step where a step is long, and every other one where a step costs no more than the look.
+#pragma once
+
+#include "grid_operator.h"
+
+namespace grokrfm::cuda {
+
+// solution = the combination of the last solutions with the weights of the run, newest first;
+// first_row: the class of the block among the solutions' classes.
+template <class T>
+void scatter(Device& device, const GridBlock<T> g, const GridRuns<T>& all, std::ptrdiff_t first_row,
+             const double* weights, std::ptrdiff_t count) {
+    const std::ptrdiff_t classes = all.classes, depth = all.depth, n = all.n;
+    const T* solutions = all.solutions;
+    for_rows(device, g.rows(), g.pitch, [=] GROKRFM_BODY(std::ptrdiff_t row, std::ptrdiff_t y) {
+        const auto at = g.split(row);
+        const std::int32_t i = y < g.p ? g.ranks[(at.run * g.p + at.x) * g.p + y] : -1;
+        const T* from = solutions + (at.run * classes + first_row + at.c) * depth * n;
+        T sum = 0;
+        if (i >= 0)
+            for (std::ptrdiff_t k = 0; k < count; ++k) {
+                const T weight = weights == nullptr
+                                     ? T(1)
+                                     : static_cast<T>(weights[at.run * count + k]);
+                sum += weight * from[k * n + i];
+            }
+        g.solution[row * g.pitch + y] = sum;
+    });
+}
+
+constexpr int most_depth = 8;
+
+// Puts the solution in front of the last ones, which move on by one, and adds the products of the
+// new one with all of them to `products`, runs x depth. `row_products`: most_depth a row.
+template <class T>
+void keep(Device& device, const GridBlock<T> g, const GridRuns<T>& all, std::ptrdiff_t first_row,
+          double* row_products, double* class_products) {
+    const std::ptrdiff_t classes = all.classes, depth = all.depth, n = all.n;
+    T* solutions = all.solutions;
+    double* products = all.products;
+    using Products = Sums<double, most_depth>;
+    sum_rows<most_depth, double>(
+        device, g.rows(), g.pitch,
+        [=] GROKRFM_BODY(std::ptrdiff_t row, std::ptrdiff_t y, Products& sums) {
+            const auto at = g.split(row);
+            const std::int32_t i = y < g.p ? g.ranks[(at.run * g.p + at.x) * g.p + y] : -1;
+            if (i < 0) return;
+            T* mine = solutions + (at.run * classes + first_row + at.c) * depth * n + i;
+            T moved = g.solution[row * g.pitch + y];
+            const double newest = static_cast<double>(moved);
+            for (int k = 0; k < most_depth; ++k)
+                if (k < depth) {
+                    const T old = mine[k * n];
+                    mine[k * n] = moved;
+                    sums.value[k] += newest * static_cast<double>(moved);
+                    moved = old;
+                }
+        },
+        [=] GROKRFM_BODY(std::ptrdiff_t row, const Products& sums) {
+            for (int k = 0; k < most_depth; ++k)
+                row_products[row * most_depth + k] = sums.value[k];
+        });
+    sum_rows<most_depth, double>(
+        device, g.classes(), g.p,
+        [=] GROKRFM_BODY(std::ptrdiff_t c, std::ptrdiff_t x, Products& sums) {
+            const std::ptrdiff_t row = g.row(c / g.m, x, c % g.m);
+            for (int k = 0; k < most_depth; ++k)
+                sums.value[k] += row_products[row * most_depth + k];
+        },
+        [=] GROKRFM_BODY(std::ptrdiff_t c, const Products& sums) {
+            for (int k = 0; k < most_depth; ++k) class_products[c * most_depth + k] = sums.value[k];
+        });
+    sum_rows<most_depth, double>(
+        device, g.runs, g.m,
+        [=] GROKRFM_BODY(std::ptrdiff_t run, std::ptrdiff_t c, Products& sums) {
+            for (int k = 0; k < most_depth; ++k)
+                sums.value[k] += class_products[(run * g.m + c) * most_depth + k];
+        },
+        [=] GROKRFM_BODY(std::ptrdiff_t run, const Products& sums) {
+            for (int k = 0; k < most_depth; ++k)
+                if (k < depth) products[run * depth + k] += sums.value[k];
+        });
+}
+
+// residual = y - (K + ridge) solution, from the outputs in `image`.
+template <class T>
+void measure(Device& device, const GridBlock<T> g) {
+    sum_rows<2, T>(
+        device, g.rows(), g.pitch,
+        [=] GROKRFM_BODY(std::ptrdiff_t row, std::ptrdiff_t y, Sums<T, 2>& sums) {
+            const auto at = g.split(row);
+            const std::ptrdiff_t here = row * g.pitch + y;
+            const T target = g.target(at, y);
+            const T rest =
+                target - (g.mask[g.of_pairs(at) + y] * g.image[here] + g.ridge * g.solution[here]);
+            g.residual[here] = rest;
+            sums.value[0] += rest * rest;
+            sums.value[1] += target;
+        },
+        [=] GROKRFM_BODY(std::ptrdiff_t row, const Sums<T, 2>& sums) {
+            g.parts[row * 2] = sums.value[0];
+            g.parts[row * 2 + 1] = sums.value[1];
+        });
+    sum_parts<2>(device, g, [=] GROKRFM_BODY(std::ptrdiff_t c, const Sums<double, 2>& sums) {
+        g.squares_left[c] = sums.value[0];
+        g.target_norm[c] = sums.value[1] > 0 ? square_root(sums.value[1]) : 1.0;
+    });
+}
+
+template <class T>
+void evaluate(Device& device, const GridBlock<T> g) {
+    apply(device, g, g.solution, g.image);
+    measure(device, g);
+}
+
+// Scales the predicted solution of every class to the smallest error in the energy norm.
+template <class T>
+void scale_start(Device& device, const GridBlock<T> g) {
+    apply(device, g, g.solution, g.image);
+    sum_parts<1>(device, g, [=] GROKRFM_BODY(std::ptrdiff_t c, const Sums<double, 1>& sums) {
+        g.curvature[c] = sums.value[0];
+    });
+    sum_rows<1, T>(
+        device, g.rows(), g.pitch,
+        [=] GROKRFM_BODY(std::ptrdiff_t row, std::ptrdiff_t y, Sums<T, 1>& sums) {
+            sums.value[0] += g.target(g.split(row), y) * g.solution[row * g.pitch + y];
+        },
+        [=] GROKRFM_BODY(std::ptrdiff_t row, const Sums<T, 1>& sums) {
+            g.parts[row] = sums.value[0];
+        });
+    sum_parts<1>(device, g, [=] GROKRFM_BODY(std::ptrdiff_t c, const Sums<double, 1>& sums) {
+        g.factor[c] = g.curvature[c] > 0 ? static_cast<T>(sums.value[0] / g.curvature[c]) : T(0);
+    });
+    for_rows(device, g.rows(), g.pitch, [=] GROKRFM_BODY(std::ptrdiff_t row, std::ptrdiff_t y) {
+        const auto at = g.split(row);
+        const T factor = g.factor[at.run * g.m + at.c];
+        g.solution[row * g.pitch + y] *= factor;
+        g.image[row * g.pitch + y] *= factor;
+    });
+}
+
+// A step along the direction; scaled = residual / diag, with its lines and the residual's squares.
+template <class T>
+void take_step(Device& device, const GridBlock<T> g) {
+    sum_rows<2, T>(
+        device, g.rows(), g.pitch,
+        [=] GROKRFM_BODY(std::ptrdiff_t row, std::ptrdiff_t y, Sums<T, 2>& sums) {
+            const auto at = g.split(row);
+            const std::ptrdiff_t here = row * g.pitch + y, pair = g.of_pairs(at) + y;
+            const T length = g.step[at.run * g.m + at.c], direction = g.direction[here];
+            g.solution[here] += length * direction;
+            const T rest = g.residual[here] -
+                           length * (g.mask[pair] * g.image[here] + g.ridge * direction);
+            const T u = rest * g.inverse_diagonal[pair];
+            g.residual[here] = rest;
+            g.scaled[here] = u;
+            sums.value[0] += u;
+            sums.value[1] += rest * rest;
+        },
+        [=] GROKRFM_BODY(std::ptrdiff_t row, const Sums<T, 2>& sums) {
+            const auto at = g.split(row);
+            g.lines[g.of_class(at) + at.x] = sums.value[0];
+            g.parts[row] = sums.value[1];
+        });
+    sum_columns(device, g, g.scaled);
+    sum_parts<1>(device, g, [=] GROKRFM_BODY(std::ptrdiff_t c, const Sums<double, 1>& sums) {
+        g.squares_left[c] = sums.value[0];
+    });
+}
+
+// scaled = P^-1 residual from u = scaled: u - (W coarse W'u) / diag; then the factor by which the
+// last direction goes into the next one, 0 after a start.
+template <class T>
+void precondition(Device& device, const GridBlock<T> g) {
+    multiply_lines(device, g, g.coarse);
+    sum_rows<1, T>(
+        device, g.rows(), g.pitch,
+        [=] GROKRFM_BODY(std::ptrdiff_t row, std::ptrdiff_t y, Sums<T, 1>& sums) {
+            const auto at = g.split(row);
+            const std::ptrdiff_t here = row * g.pitch + y;
+            const T* line = g.line_images + g.of_class(at);
+            const T z = g.scaled[here] -
+                        (line[at.x] + line[g.pitch + y]) * g.inverse_diagonal[g.of_pairs(at) + y];
+            g.scaled[here] = z;
+            sums.value[0] += z * g.residual[here];
+        },
+        [=] GROKRFM_BODY(std::ptrdiff_t row, const Sums<T, 1>& sums) {
+            g.parts[row] = sums.value[0];
+        });
+    sum_parts<1>(device, g, [=] GROKRFM_BODY(std::ptrdiff_t c, const Sums<double, 1>& sums) {
+        const double next = sums.value[0];
+        g.factor[c] = g.product[c] > 0 ? static_cast<T>(next / g.product[c]) : T(0);
+        g.product[c] = next;
+    });
+}
+
+// direction = scaled + factor direction, with its lines.
+template <class T>
+void turn(Device& device, const GridBlock<T> g) {
+    sum_rows<1, T>(
+        device, g.rows(), g.pitch,
+        [=] GROKRFM_BODY(std::ptrdiff_t row, std::ptrdiff_t y, Sums<T, 1>& sums) {
+            const auto at = g.split(row);
+            const std::ptrdiff_t here = row * g.pitch + y;
+            const T value =
+                g.factor[at.run * g.m + at.c] * g.direction[here] + g.scaled[here];
+            g.direction[here] = value;
+            sums.value[0] += value;
+        },
+        [=] GROKRFM_BODY(std::ptrdiff_t row, const Sums<T, 1>& sums) {
+            const auto at = g.split(row);
+            g.lines[g.of_class(at) + at.x] = sums.value[0];
+        });
+    sum_columns(device, g, g.direction);
+}
+
+// The length of the step from V . (K + ridge) V in the parts. A class with no positive curvature,
+// which an indefinite M can bring about, stops where it is.
+template <class T>
+void choose_step(Device& device, const GridBlock<T> g) {
+    sum_parts<1>(device, g, [=] GROKRFM_BODY(std::ptrdiff_t c, const Sums<double, 1>& sums) {
+        const double curvature = sums.value[0];
+        g.step[c] = 0;
+        if (!g.is_open(c)) return;
+        if (!(curvature > 0 && g.product[c] > 0)) {
+            g.stopped[c] = 1;
+            return;
+        }
+        g.step[c] = static_cast<T>(g.product[c] / curvature);
+        ++g.iterations[c];
+    });
+}
+
+// The largest relative residual of a run's classes that have not stopped.
+template <class T>
+GROKRFM_HOST_DEVICE double worst(const GridBlock<T>& g, std::ptrdiff_t run) {
+    double result = 0;
+    for (std::ptrdiff_t c = run * g.m; c < (run + 1) * g.m; ++c) {
+        const double residual = g.stopped[c] != 0 ? 0 : g.relative_residual(c);
+        result = residual > result ? residual : result;
+    }
+    return result;
+}
+
+template <class T>
+void begin_pass(Device& device, const GridBlock<T> g) {
+    for_each(device, g.runs, [=] GROKRFM_BODY(std::ptrdiff_t run) {
+        g.before[run] = worst(g, run);
+        g.active[run] = g.finished[run] == 0 && g.before[run] > g.tolerance ? 1 : 0;
+    });
+    for_each(device, g.classes(), [=] GROKRFM_BODY(std::ptrdiff_t c) {
+        g.step[c] = 0;
+        g.product[c] = 0;
+    });
+    device.clear(g.direction, static_cast<std::size_t>(g.grid_size()) * sizeof(T));
+}
+
+// A pass that does not halve what was left of a run is its last.
+template <class T>
+void end_pass(Device& device, const GridBlock<T> g) {
+    for_each(device, g.runs, [=] GROKRFM_BODY(std::ptrdiff_t run) {
+        if (worst(g, run) > 0.5 * g.before[run]) g.finished[run] = 1;
+    });
+}
+
+// Waits for the device.
+template <class T>
+bool any_open(Device& device, const GridBlock<T> g) {
+    sum_rows<1, double>(
+        device, 1, g.classes(),
+        [=] GROKRFM_BODY(std::ptrdiff_t, std::ptrdiff_t c, Sums<double, 1>& sums) {
+            sums.value[0] += g.is_open(c) ? 1 : 0;
+        },
+        [=] GROKRFM_BODY(std::ptrdiff_t, const Sums<double, 1>& sums) {
+            *g.open_count = sums.value[0];
+        });
+    double open = 0;
+    device.read(g.open_count, &open, sizeof open);
+    return open > 0;
+}
+
+// At most so many steps, at least one; returns how many.
+template <class T>
+int iterate(Device& device, const GridBlock<T> g, int most) {
+    const auto p = static_cast<double>(g.p);
+    const int look_every = 10 * p * p * p * static_cast<double>(g.classes()) > 1e9 ? 1 : 2;
+    take_step(device, g);  // of length 0: scales the residual
+    for (int done = 1;; ++done) {
+        precondition(device, g);
+        turn(device, g);
+        apply_to_summed(device, g, g.direction, g.image);
+        choose_step(device, g);
+        take_step(device, g);
+        if (done == most || (done % look_every == 0 && !any_open(device, g))) return done;
+    }
+}
+
+// Until the recursion of every class says so, then the true residual; on from there as long as that
+// halves what is left. Leaves the outputs in `image`.
+template <class T>
+void solve(Device& device, const GridBlock<T> g, int most) {
+    while (most > 0) {
+        begin_pass(device, g);
+        if (!any_open(device, g)) return;
+        most -= iterate(device, g, most);
+        evaluate(device, g);
+        end_pass(device, g);
+    }
+}
+
+}  // namespace grokrfm::cuda
