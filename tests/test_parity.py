@@ -35,20 +35,25 @@ def in_float64(problem):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_operations(case, dtype, edge):
+    check_operations(CPP, case, dtype, edge)
+
+
+def check_operations(fast, case, dtype, edge):
+    """Kernel matrix, decision function and AGOP of fast operations against the reference."""
     problem = make_problem(5, dtype, **EDGES[edge])
     M, alpha = in_float64(problem)
     kernel, bound = case.kernel(len(M)), case.bound(dtype)
     train, evaluation = problem.train, problem.evaluation
 
     for other in (None, evaluation):
-        actual = CPP.kernel_matrix(kernel, problem.M, train, other)
+        actual = fast.kernel_matrix(kernel, problem.M, train, other)
         expected = REFERENCE.kernel_matrix(kernel, M, train, other)
         assert_close(actual, expected.astype(dtype), bound)
         if other is None:
             np.testing.assert_array_equal(actual, actual.T)
 
     expected = REFERENCE.decision_function(kernel, M, evaluation, train, alpha)
-    actual = CPP.decision_function(kernel, problem.M, evaluation, train, problem.dual_coefficients)
+    actual = fast.decision_function(kernel, problem.M, evaluation, train, problem.dual_coefficients)
     assert_close(actual, expected.astype(dtype), bound)
 
     if case.name in ("laplace", "gaussian", "gaussian_paper") and kernel_has_kink(M, train):
@@ -57,7 +62,7 @@ def test_operations(case, dtype, edge):
     scale = np.abs(REFERENCE.agop(kernel, M, train, alpha, False)).max()
     for centred in (False, True):
         expected = REFERENCE.agop(kernel, M, train, alpha, centred)
-        actual = CPP.agop(kernel, problem.M, train, problem.dual_coefficients, centred)
+        actual = fast.agop(kernel, problem.M, train, problem.dual_coefficients, centred)
         assert_close(actual, expected.astype(dtype), 10 * bound, scale)
         np.testing.assert_array_equal(actual, actual.T)
 

@@ -37,7 +37,8 @@ struct Array {
 
 inline std::string shape_text(const std::vector<std::ptrdiff_t>& shape) {
     std::string text = "(";
-    for (const std::ptrdiff_t size : shape) text += (text.size() > 1 ? ", " : "") + std::to_string(size);
+    for (const std::ptrdiff_t size : shape)
+        text += (text.size() > 1 ? ", " : "") + std::to_string(size);
     return text + (shape.size() == 1 ? ",)" : ")");
 }
 

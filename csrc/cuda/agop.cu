@@ -3,11 +3,10 @@
 // batched product: partial[chunk][j, c] = slopes[j, chunk] alpha[chunk, c]. A pass adds the chunks
 // of each index up to the gradients u[index][j, c], and their outer products are one product with
 // the long side (j, c) summed. Padding costs up to a half of the first product.
-#include "../agop.h"
-
 #include <algorithm>
 #include <vector>
 
+#include "../agop.h"
 #include "lookups.h"
 #include "operations.h"
 
@@ -21,8 +20,8 @@ struct Slot {
     const std::int32_t *order, *chunks;  // chunks: (first, last, index)
     std::ptrdiff_t count, longest;
     T* coefficients;
-    T* slopes;    // block x chunks x longest
-    T* partial;   // chunks x block x c
+    T* slopes;                   // block x chunks x longest
+    T* partial;                  // chunks x block x c
     const std::int32_t* begins;  // d + 2: where the chunks of an index begin
 
     std::ptrdiff_t width() const { return count * longest; }
@@ -37,11 +36,11 @@ struct Slot {
 template <class T>
 void gather_coefficients(Device& device, const Slot<T> slot, Matrix<const T> alpha) {
     const std::ptrdiff_t classes = alpha.columns;
-    for_rows(device, slot.width(), classes,
-             [=] GROKRFM_BODY(std::ptrdiff_t place, std::ptrdiff_t c) {
-                 const std::int32_t i = slot.point(place);
-                 slot.coefficients[place * classes + c] = i < 0 ? T(0) : alpha.data[i * classes + c];
-             });
+    for_rows(
+        device, slot.width(), classes, [=] GROKRFM_BODY(std::ptrdiff_t place, std::ptrdiff_t c) {
+            const std::int32_t i = slot.point(place);
+            slot.coefficients[place * classes + c] = i < 0 ? T(0) : alpha.data[i * classes + c];
+        });
 }
 
 // begins[v] = the first chunk whose index is v or more.
@@ -66,18 +65,17 @@ void fill_slopes(Device& device, Kernel kernel, const Slot<T> slot, Matrix<const
                  ActiveIndices train, const T* q, std::ptrdiff_t first, std::ptrdiff_t last,
                  T* slopes) {
     const std::ptrdiff_t width = slot.width();
-    for_rows(device, last - first, width,
-             [=] GROKRFM_BODY(std::ptrdiff_t row, std::ptrdiff_t place) {
-                 const std::ptrdiff_t j = first + row;
-                 const std::int32_t i = slot.point(place);
-                 T value = 0;
-                 if (i >= 0) {
-                     const auto slope =
-                         kernel.slopes(inner_product(m, train, j, train, i), q[i], q[j]);
-                     value = in_norm ? slope.q_z : slope.s;
-                 }
-                 slopes[row * width + place] = value;
-             });
+    for_rows(
+        device, last - first, width, [=] GROKRFM_BODY(std::ptrdiff_t row, std::ptrdiff_t place) {
+            const std::ptrdiff_t j = first + row;
+            const std::int32_t i = slot.point(place);
+            T value = 0;
+            if (i >= 0) {
+                const auto slope = kernel.slopes(inner_product(m, train, j, train, i), q[i], q[j]);
+                value = in_norm ? slope.q_z : slope.s;
+            }
+            slopes[row * width + place] = value;
+        });
 }
 
 // terms[j, c] = -1/2 sum over the chunks of a slot: sum_i alpha_ic dh/dq_z for minus_half kernels.
@@ -141,8 +139,7 @@ void agop(Device& device, Arena& arena, const KernelChoice& kernel, Matrix<const
     const std::ptrdiff_t n = train.rows, d = feature_matrix.rows, c = dual_coefficients.columns;
     // Bytes of an evaluation point: its slopes, partial sums and gradients. A block takes 512 MB.
     std::ptrdiff_t numbers = d * c + c;
-    for (const SlotChunks& slot : slot_chunks)
-        numbers += slot.chunks.rows * (2 * slot.longest + c);
+    for (const SlotChunks& slot : slot_chunks) numbers += slot.chunks.rows * (2 * slot.longest + c);
     const std::ptrdiff_t block = std::clamp<std::ptrdiff_t>(
         (512 << 20) / (numbers * static_cast<std::ptrdiff_t>(sizeof(T))), 1, n);
 

@@ -1,7 +1,6 @@
 // cuSOLVER's factorisation and solve. The result of the factorisation is read back, since nobody
 // may go on with a failed one.
 #include "../cholesky_solve.h"
-
 #include "operations.h"
 
 namespace grokrfm::cuda {

@@ -1,9 +1,8 @@
 // Blocks of evaluation points: their rows of the kernel matrix, then one product with the dual
 // coefficients.
-#include "../decision_function.h"
-
 #include <algorithm>
 
+#include "../decision_function.h"
 #include "lookups.h"
 #include "operations.h"
 

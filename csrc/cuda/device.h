@@ -30,7 +30,8 @@ class Arena {
     T* take(std::ptrdiff_t count) {
         constexpr std::size_t alignment = 256;
         const std::size_t begin = used_;
-        used_ += (static_cast<std::size_t>(count) * sizeof(T) + alignment - 1) / alignment * alignment;
+        used_ +=
+            (static_cast<std::size_t>(count) * sizeof(T) + alignment - 1) / alignment * alignment;
         if (counting()) return reinterpret_cast<T*>(alignment);  // an address nobody reads
         if (used_ > bytes_) throw std::logic_error("an operation took more than it had counted");
         return reinterpret_cast<T*>(memory_ + begin);
@@ -76,7 +77,8 @@ class Device {
     // Copies to the host and waits for everything put on the stream so far.
     void read(const void* from, void* to, std::size_t bytes);
 
-    // C = alpha op(A) op(B) + beta C for a batch of row-major matrices; op(A) is m x k, op(B) k x n.
+    // C = alpha op(A) op(B) + beta C for a batch of row-major matrices; op(A) is m x k, op(B) k x
+    // n.
     template <class T>
     void multiply(std::ptrdiff_t m, std::ptrdiff_t n, std::ptrdiff_t k, T alpha, Factor<T> a,
                   Factor<T> b, T beta, Product<T> c, std::ptrdiff_t batch = 1);

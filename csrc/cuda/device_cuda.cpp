@@ -42,12 +42,11 @@ struct Device::Libraries {
     Libraries(const std::map<std::string, std::uintptr_t>& addresses, bool tf32) {
         if (Device::count() == 0)
             throw std::runtime_error("CUDA: there is no GPU, or no driver for this CUDA version");
-#define GROKRFM_BIND(name)                                                               \
-    {                                                                                    \
-        const auto found = addresses.find(#name);                                        \
-        if (found == addresses.end())                                                    \
-            throw std::runtime_error("CUDA: the libraries lack " #name);                 \
-        routines.name = reinterpret_cast<decltype(routines.name)>(found->second);        \
+#define GROKRFM_BIND(name)                                                                         \
+    {                                                                                              \
+        const auto found = addresses.find(#name);                                                  \
+        if (found == addresses.end()) throw std::runtime_error("CUDA: the libraries lack " #name); \
+        routines.name = reinterpret_cast<decltype(routines.name)>(found->second);                  \
     }
         GROKRFM_BIND(cublasCreate_v2)
         GROKRFM_BIND(cublasDestroy_v2)
@@ -153,11 +152,11 @@ std::size_t Device::factorise_bytes(std::ptrdiff_t n, T* a) {
 
 template <class T>
 void Device::factorise(std::ptrdiff_t n, T* a, void* work, std::size_t bytes, int* info) {
-    check_library(libraries_->routines.cusolverDnXpotrf(
-                      libraries_->solver, libraries_->params, fill_lower, n, data_type<T>, a, n,
-                      data_type<T>, work, bytes, libraries_->host_work.data(),
-                      libraries_->host_work.size(), info),
-                  "cusolverDnXpotrf");
+    check_library(
+        libraries_->routines.cusolverDnXpotrf(
+            libraries_->solver, libraries_->params, fill_lower, n, data_type<T>, a, n, data_type<T>,
+            work, bytes, libraries_->host_work.data(), libraries_->host_work.size(), info),
+        "cusolverDnXpotrf");
 }
 
 template <class T>
@@ -198,18 +197,18 @@ void Device::eigen(std::ptrdiff_t d, double* a, double* values, void* work, std:
                                       CUDA_R_64F, work, bytes, host.data(), host.size(), info),
             "cusolverDnXsyevd");
     else
-        check_library(routines.cusolverDnXsyevBatched(
-                          libraries_->solver, libraries_->params, eigen_vectors, fill_lower, d,
-                          CUDA_R_64F, a, d, CUDA_R_64F, values, CUDA_R_64F, work, bytes,
-                          host.data(), host.size(), info, batch),
+        check_library(routines.cusolverDnXsyevBatched(libraries_->solver, libraries_->params,
+                                                      eigen_vectors, fill_lower, d, CUDA_R_64F, a,
+                                                      d, CUDA_R_64F, values, CUDA_R_64F, work,
+                                                      bytes, host.data(), host.size(), info, batch),
                       "cusolverDnXsyevBatched");
 }
 
-#define GROKRFM_INSTANTIATE(T)                                                                  \
-    template void Device::multiply<T>(std::ptrdiff_t, std::ptrdiff_t, std::ptrdiff_t, T,        \
-                                      Factor<T>, Factor<T>, T, Product<T>, std::ptrdiff_t);     \
-    template std::size_t Device::factorise_bytes<T>(std::ptrdiff_t, T*);                        \
-    template void Device::factorise<T>(std::ptrdiff_t, T*, void*, std::size_t, int*);           \
+#define GROKRFM_INSTANTIATE(T)                                                              \
+    template void Device::multiply<T>(std::ptrdiff_t, std::ptrdiff_t, std::ptrdiff_t, T,    \
+                                      Factor<T>, Factor<T>, T, Product<T>, std::ptrdiff_t); \
+    template std::size_t Device::factorise_bytes<T>(std::ptrdiff_t, T*);                    \
+    template void Device::factorise<T>(std::ptrdiff_t, T*, void*, std::size_t, int*);       \
     template void Device::solve_factorised<T>(std::ptrdiff_t, std::ptrdiff_t, const T*, T*, int*);
 GROKRFM_INSTANTIATE(float)
 GROKRFM_INSTANTIATE(double)

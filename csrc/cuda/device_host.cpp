@@ -65,7 +65,8 @@ void Device::multiply(std::ptrdiff_t m, std::ptrdiff_t n, std::ptrdiff_t k, T al
         if constexpr (sizeof(T) == sizeof(float))
             if (libraries_->tf32) {
                 rounded_left = a.op == 'T' ? rounded(left, k, m, a.ld) : rounded(left, m, k, a.ld);
-                rounded_right = b.op == 'T' ? rounded(right, n, k, b.ld) : rounded(right, k, n, b.ld);
+                rounded_right =
+                    b.op == 'T' ? rounded(right, n, k, b.ld) : rounded(right, k, n, b.ld);
                 left = rounded_left.data(), right = rounded_right.data();
             }
         blas::gemm<T>(b.op, a.op, n, m, k, alpha, right, b.ld, left, a.ld, beta,
@@ -99,11 +100,11 @@ void Device::eigen(std::ptrdiff_t d, double* a, double* values, void*, std::size
         info[r] = blas::syevd(d, a + r * d * d, d, values + r * d);
 }
 
-#define GROKRFM_INSTANTIATE(T)                                                                  \
-    template void Device::multiply<T>(std::ptrdiff_t, std::ptrdiff_t, std::ptrdiff_t, T,        \
-                                      Factor<T>, Factor<T>, T, Product<T>, std::ptrdiff_t);     \
-    template std::size_t Device::factorise_bytes<T>(std::ptrdiff_t, T*);                        \
-    template void Device::factorise<T>(std::ptrdiff_t, T*, void*, std::size_t, int*);           \
+#define GROKRFM_INSTANTIATE(T)                                                              \
+    template void Device::multiply<T>(std::ptrdiff_t, std::ptrdiff_t, std::ptrdiff_t, T,    \
+                                      Factor<T>, Factor<T>, T, Product<T>, std::ptrdiff_t); \
+    template std::size_t Device::factorise_bytes<T>(std::ptrdiff_t, T*);                    \
+    template void Device::factorise<T>(std::ptrdiff_t, T*, void*, std::size_t, int*);       \
     template void Device::solve_factorised<T>(std::ptrdiff_t, std::ptrdiff_t, const T*, T*, int*);
 GROKRFM_INSTANTIATE(float)
 GROKRFM_INSTANTIATE(double)

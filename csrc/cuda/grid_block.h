@@ -22,7 +22,7 @@ struct GridBlock {
     double tolerance;
     const std::int32_t *train_labels, *test_labels, *ranks;  // runs x p x p
 
-    T *metric, *squares, *coarse, *moment;     // runs x w x w
+    T *metric, *squares, *coarse, *moment;       // runs x w x w
     T *shifted_norms, *mask, *inverse_diagonal;  // runs x p x pitch
 
     // Grids, runs x p x m x pitch. vd = V D, vb = V B'.

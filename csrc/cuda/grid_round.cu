@@ -8,12 +8,9 @@
 //   p = 1999: a solution is 16.0 GB, so that three are kept, 47.9 GB (solvers choose how many by
 //             the free memory); a block of 25 classes 4.4 GB; matrices with those of the eigenvalue
 //             problem in float64 2 GB: 55 GB. Both fit into 80 GB.
-// A block takes 4 GB at most: its products have long sides of m p > 10^4 then, and more buys nothing.
+// A block takes 4 GB at most: its products have long sides of m p > 10^4 then, and more buys
+// nothing.
 #include "../grid_round.h"
-
-#include <algorithm>
-#include <limits>
-
 #include "grid_solver.h"
 
 namespace grokrfm::cuda {
@@ -27,7 +24,7 @@ struct Workspace {
     T *s11, *s12, *s22;  // runs x p x pitch
     T* line_products;    // runs x w x w
     double *row_products, *class_products;
-    double* squares;     // runs x p x 2: of the outputs on training and test pairs, by row
+    double* squares;  // runs x p x 2: of the outputs on training and test pairs, by row
 
     Workspace(Arena& arena, const GridRuns<T>& all, std::ptrdiff_t m) : g{} {
         const std::ptrdiff_t pitch = (all.p + lanes - 1) / lanes * lanes, w = 2 * pitch;
@@ -49,7 +46,8 @@ struct Workspace {
         row_products = arena.take<double>(runs * all.p * m * most_depth);
         class_products = arena.take<double>(runs * m * most_depth);
         squares = arena.take<double>(runs * all.p * 2);
-        for (double** one : {&g.product, &g.curvature, &g.squares_left, &g.target_norm, &g.norm_sum})
+        for (double** one :
+             {&g.product, &g.curvature, &g.squares_left, &g.target_norm, &g.norm_sum})
             *one = arena.take<double>(runs * m);
         g.step = arena.take<T>(runs * m), g.factor = arena.take<T>(runs * m);
         g.stopped = arena.take<std::int32_t>(runs * m);
@@ -67,7 +65,9 @@ void clear_grids(Device& device, const GridBlock<T>& g) {
     const auto grid = static_cast<std::size_t>(g.grid_size()) * sizeof(T);
     T* const grids[] = {g.solution, g.residual, g.direction, g.image, g.scaled, g.vd, g.vb};
     for (T* v : grids) device.clear(v, grid);
-    const auto bytes = [](std::ptrdiff_t count) { return static_cast<std::size_t>(count) * sizeof(T); };
+    const auto bytes = [](std::ptrdiff_t count) {
+        return static_cast<std::size_t>(count) * sizeof(T);
+    };
     device.clear(g.stacked, bytes(g.runs * g.w * g.m * g.pitch));
     device.clear(g.across, bytes(g.classes() * g.pitch * g.pitch));
     device.clear(g.lines, bytes(g.classes() * g.w));
@@ -158,8 +158,8 @@ void add_moments(Device& device, const Workspace<T>& work) {
         const auto at = g.split(row);
         g.across[((at.run * g.m + at.c) * pitch + at.x) * pitch + y] = v[row * pitch + y];
     });
-    device.multiply<T>(p, pitch, width, 1, g.wide(g.vb),
-                       {'N', g.across, pitch, width * pitch}, 1, {cross, pitch, p * pitch}, g.runs);
+    device.multiply<T>(p, pitch, width, 1, g.wide(g.vb), {'N', g.across, pitch, width * pitch}, 1,
+                       {cross, pitch, p * pitch}, g.runs);
     for_rows(device, g.runs * p, pitch, [=] GROKRFM_BODY(std::ptrdiff_t pairs, std::ptrdiff_t y) {
         const std::ptrdiff_t run = pairs / p, x = pairs % p;
         T sum = cross[pairs * pitch + y];
@@ -199,8 +199,7 @@ void finish(Device& device, const Workspace<T>& work, const GridRuns<T>& all) {
         T sum = i < p ? s12[xy] : s12[yx];
         if (i < p && j < p) sum = T(0.5) * (s11[xy] + s11[yx]);
         if (i >= p && j >= p) sum = T(0.5) * (s22[xy] + s22[yx]);
-        const std::ptrdiff_t at =
-            g.of_matrix(run, i < p ? x : pitch + x) + (j < p ? y : pitch + y);
+        const std::ptrdiff_t at = g.of_matrix(run, i < p ? x : pitch + x) + (j < p ? y : pitch + y);
         zqz[row * d + j] = sum + products[at] * g.moment[at];
     });
     double *train = all.train_squares, *test = all.test_squares;
@@ -218,7 +217,8 @@ void finish(Device& device, const Workspace<T>& work, const GridRuns<T>& all) {
 
 // Steps and residuals of the block's classes to their places.
 template <class T>
-void report(Device& device, const GridBlock<T> g, const GridRuns<T>& all, std::ptrdiff_t first_row) {
+void report(Device& device, const GridBlock<T> g, const GridRuns<T>& all,
+            std::ptrdiff_t first_row) {
     std::int32_t* iterations = all.iterations;
     double* residuals = all.residuals;
     const std::ptrdiff_t classes = all.classes;
@@ -229,10 +229,9 @@ void report(Device& device, const GridBlock<T> g, const GridRuns<T>& all, std::p
     });
 }
 
-// Classes of a block: as many as the budget holds, of at most 4 GB.
+// Classes of a block: as many as the budget holds, but one at least.
 template <class T>
 std::ptrdiff_t block_classes(const GridRuns<T>& all, std::size_t budget) {
-    budget = std::min(budget, std::size_t{4} << 30);
     std::ptrdiff_t m = 1;
     const auto fits = [&](std::ptrdiff_t classes) {
         Arena count;

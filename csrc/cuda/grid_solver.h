@@ -23,9 +23,8 @@ void scatter(Device& device, const GridBlock<T> g, const GridRuns<T>& all, std::
         T sum = 0;
         if (i >= 0)
             for (std::ptrdiff_t k = 0; k < count; ++k) {
-                const T weight = weights == nullptr
-                                     ? T(1)
-                                     : static_cast<T>(weights[at.run * count + k]);
+                const T weight =
+                    weights == nullptr ? T(1) : static_cast<T>(weights[at.run * count + k]);
                 sum += weight * from[k * n + i];
             }
         g.solution[row * g.pitch + y] = sum;
@@ -61,8 +60,7 @@ void keep(Device& device, const GridBlock<T> g, const GridRuns<T>& all, std::ptr
                 }
         },
         [=] GROKRFM_BODY(std::ptrdiff_t row, const Products& sums) {
-            for (int k = 0; k < most_depth; ++k)
-                row_products[row * most_depth + k] = sums.value[k];
+            for (int k = 0; k < most_depth; ++k) row_products[row * most_depth + k] = sums.value[k];
         });
     sum_rows<most_depth, double>(
         device, g.classes(), g.p,
@@ -153,8 +151,8 @@ void take_step(Device& device, const GridBlock<T> g) {
             const std::ptrdiff_t here = row * g.pitch + y, pair = g.of_pairs(at) + y;
             const T length = g.step[at.run * g.m + at.c], direction = g.direction[here];
             g.solution[here] += length * direction;
-            const T rest = g.residual[here] -
-                           length * (g.mask[pair] * g.image[here] + g.ridge * direction);
+            const T rest =
+                g.residual[here] - length * (g.mask[pair] * g.image[here] + g.ridge * direction);
             const T u = rest * g.inverse_diagonal[pair];
             g.residual[here] = rest;
             g.scaled[here] = u;
@@ -206,8 +204,7 @@ void turn(Device& device, const GridBlock<T> g) {
         [=] GROKRFM_BODY(std::ptrdiff_t row, std::ptrdiff_t y, Sums<T, 1>& sums) {
             const auto at = g.split(row);
             const std::ptrdiff_t here = row * g.pitch + y;
-            const T value =
-                g.factor[at.run * g.m + at.c] * g.direction[here] + g.scaled[here];
+            const T value = g.factor[at.run * g.m + at.c] * g.direction[here] + g.scaled[here];
             g.direction[here] = value;
             sums.value[0] += value;
         },

@@ -1,7 +1,6 @@
 // One warp a row of K, one entry a lane and step: 2 k^2 loads from M, which the L2 cache holds, and
 // one coalesced store. Bound by the stores and the kernel's own arithmetic.
 #include "../kernel_matrix.h"
-
 #include "lookups.h"
 #include "operations.h"
 

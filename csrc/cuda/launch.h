@@ -42,8 +42,8 @@ inline void check_launch() {
 }
 
 template <class Body>
-__global__ void __launch_bounds__(block_threads) rows_kernel(std::ptrdiff_t rows,
-                                                             std::ptrdiff_t length, Body body) {
+__global__ void __launch_bounds__(block_threads)
+    rows_kernel(std::ptrdiff_t rows, std::ptrdiff_t length, Body body) {
     const std::ptrdiff_t thread =
         static_cast<std::ptrdiff_t>(blockIdx.x) * block_threads + threadIdx.x;
     const std::ptrdiff_t warps =
@@ -110,9 +110,9 @@ void sum_rows(Device& device, std::ptrdiff_t rows, std::ptrdiff_t length, Body b
               Finish finish) {
     if (rows == 0) return;
 #if defined(__CUDACC__)
-    sums_kernel<count, T><<<blocks_for(rows * warp_threads), block_threads, 0,
-                            reinterpret_cast<cudaStream_t>(device.stream())>>>(rows, length, body,
-                                                                               finish);
+    sums_kernel<count, T>
+        <<<blocks_for(rows * warp_threads), block_threads, 0,
+           reinterpret_cast<cudaStream_t>(device.stream())>>>(rows, length, body, finish);
     check_launch();
 #else
     (void)device;

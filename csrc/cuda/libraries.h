@@ -13,10 +13,10 @@ namespace grokrfm::cuda {
 using Handle = void*;  // cublasHandle_t, cusolverDnHandle_t, cusolverDnParams_t
 using Status = int;    // cublasStatus_t, cusolverStatus_t; 0 is success
 
-constexpr int blas_op_none = 0, blas_op_transpose = 1;      // cublasOperation_t
-constexpr int blas_default_math = 0, blas_tf32_math = 3;    // cublasMath_t
-constexpr int fill_lower = 0;                               // cublasFillMode_t
-constexpr int eigen_vectors = 1;                            // cusolverEigMode_t
+constexpr int blas_op_none = 0, blas_op_transpose = 1;    // cublasOperation_t
+constexpr int blas_default_math = 0, blas_tf32_math = 3;  // cublasMath_t
+constexpr int fill_lower = 0;                             // cublasFillMode_t
+constexpr int eigen_vectors = 1;                          // cusolverEigMode_t
 
 template <class T>
 using Gemm = Status (*)(Handle, int op_a, int op_b, int m, int n, int k, const T* alpha, const T* a,
@@ -47,11 +47,10 @@ struct Routines {
     Status (*cusolverDnXpotrs)(Handle, Handle params, int fill, std::int64_t n, std::int64_t nrhs,
                                cudaDataType, const void* a, std::int64_t lda, cudaDataType, void* b,
                                std::int64_t ldb, int* info);
-    Status (*cusolverDnXsyevd_bufferSize)(Handle, Handle params, int mode, int fill,
-                                          std::int64_t n, cudaDataType, const void* a,
-                                          std::int64_t lda, cudaDataType, const void* w,
-                                          cudaDataType compute, std::size_t* device_bytes,
-                                          std::size_t* host_bytes);
+    Status (*cusolverDnXsyevd_bufferSize)(Handle, Handle params, int mode, int fill, std::int64_t n,
+                                          cudaDataType, const void* a, std::int64_t lda,
+                                          cudaDataType, const void* w, cudaDataType compute,
+                                          std::size_t* device_bytes, std::size_t* host_bytes);
     Status (*cusolverDnXsyevd)(Handle, Handle params, int mode, int fill, std::int64_t n,
                                cudaDataType, void* a, std::int64_t lda, cudaDataType, void* w,
                                cudaDataType compute, void* device_work, std::size_t device_bytes,

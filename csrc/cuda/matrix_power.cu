@@ -1,9 +1,8 @@
 // Eigenvalues in float64, one decomposition or a batch, then (Q L^{s/2})(Q L^{s/2})'.
-#include "../matrix_power.h"
-
 #include <cmath>
 #include <vector>
 
+#include "../matrix_power.h"
 #include "launch.h"
 #include "operations.h"
 

@@ -44,8 +44,7 @@ void kernel_matrix_binding(const Place& at, const py::object& kernel,
         const auto m = square_of<T>(feature_matrix, "feature_matrix");
         const ActiveIndices rows = active_indices(at, inputs, "inputs", m.rows);
         const bool symmetric = other.is_none();
-        const ActiveIndices columns =
-            symmetric ? rows : active_indices(at, other, "other", m.rows);
+        const ActiveIndices columns = symmetric ? rows : active_indices(at, other, "other", m.rows);
         const auto result = matrix_of<T>(out, "out", rows.rows, columns.rows);
         run(at, [&](Arena& arena) {
             kernel_matrix<T>(at.device, arena, choice, m, rows, symmetric ? nullptr : &columns,
@@ -146,9 +145,9 @@ void grid_round_binding(const Place& at, std::size_t budget, const py::object& f
         const Array weights = array_of(prediction, "prediction");
         const auto* weights_data = data_of<const double>(weights, "prediction", {r, -1});
         if (k < 1 || k > 8 || weights.shape[1] > k)
-            throw py::value_error("solutions: expected 1 to 8 a class and no fewer than weights, got " +
-                                  std::to_string(k) + " for " + std::to_string(weights.shape[1]) +
-                                  " weights");
+            throw py::value_error(
+                "solutions: expected 1 to 8 a class and no fewer than weights, got " +
+                std::to_string(k) + " for " + std::to_string(weights.shape[1]) + " weights");
         const std::vector<std::ptrdiff_t> matrices{r, d, d}, pairs{r, p, p};
         const GridRuns<T> runs{
             r,
@@ -204,10 +203,11 @@ PYBIND11_MODULE(GROKRFM_MODULE, m) {
 #endif
     m.def("device_count", &Device::count);
     m.def("build_info", &build_info);
-    py::class_<Device>(m, "Device")
+    // Local to this module: the host build of the tests has classes of the same names.
+    py::class_<Device>(m, "Device", py::module_local())
         .def(py::init<const std::map<std::string, std::uintptr_t>&, bool>(), arg("routines"),
              arg("tf32"));
-    py::class_<Place>(m, "Place")
+    py::class_<Place>(m, "Place", py::module_local())
         .def(py::init<Device&, std::uintptr_t, py::object>(), arg("device"), arg("stream"),
              arg("allocate"), py::keep_alive<1, 2>());
     m.def("kernel_matrix", &kernel_matrix_binding, arg("at"), arg("kernel"), arg("feature_matrix"),

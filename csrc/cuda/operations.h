@@ -1,6 +1,7 @@
 // The operations on device memory. Mathematics and costs stand in the headers of the same names one
 // folder up; results and arguments are those of the CPU, but for a leading number of runs where the
-// runs of one modulus share a call. All work goes onto the device's stream; see device.h for arenas.
+// runs of one modulus share a call. All work goes onto the device's stream; see device.h for
+// arenas.
 #pragma once
 
 #include <vector>
@@ -56,8 +57,8 @@ template <class T>
 struct GridRuns {
     std::ptrdiff_t runs, p, classes, depth, n;
     std::int32_t first_class;
-    const T *feature_matrix, *coarse, *moment;                   // runs x 2p x 2p
-    const std::int32_t *train_labels, *test_labels, *ranks;      // runs x p x p
+    const T *feature_matrix, *coarse, *moment;               // runs x 2p x 2p
+    const std::int32_t *train_labels, *test_labels, *ranks;  // runs x p x p
     QuadraticForm form;
     T ridge;
     double tolerance;
@@ -65,13 +66,13 @@ struct GridRuns {
     const double* prediction;  // runs x weights
     std::ptrdiff_t weights;
     T* solutions;
-    T* own;                             // runs x p x p
-    T *zqz, *tz, *best;                 // runs x 2p x 2p, runs x p x p
-    std::int32_t* best_class;           // runs x p x p
+    T* own;                                            // runs x p x p
+    T *zqz, *tz, *best;                                // runs x 2p x 2p, runs x p x p
+    std::int32_t* best_class;                          // runs x p x p
     double *t_squared, *train_squares, *test_squares;  // runs
-    double* products;                   // runs x depth
-    std::int32_t* iterations;           // runs x classes
-    double* residuals;                  // runs x classes
+    double* products;                                  // runs x depth
+    std::int32_t* iterations;                          // runs x classes
+    double* residuals;                                 // runs x classes
 };
 
 // `budget`: bytes of device memory that the blocks of classes may take.

@@ -4,6 +4,7 @@ from . import features
 from .history import Round
 from .info import build_info
 from .machines import SolverWarning
+from .many import fit_many
 from .rfm import NotFittedError, RFMClassifier
 from .tasks import ModularTask, Split
 
@@ -18,4 +19,5 @@ __all__ = [
     "Split",
     "build_info",
     "features",
+    "fit_many",
 ]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 
-from . import kernels
+from . import kernels, memory
 from .grid import GridProblem, GridSums, grid_round
 from .kernels import Kernel
 
@@ -24,6 +24,11 @@ class ArrayOperations:
     """The operations on arrays of the module `xp` (numpy or cupy)."""
 
     compiled = False
+    batched = False  # whether `grid_round` and `matrix_power` take several runs at once
+    # What a round on the grid of pairs works in: p × p arrays, and blocks of classes if they are
+    # large.
+    grid_arrays = 80
+    block_bytes = 0
 
     def __init__(self, xp: Any = np) -> None:
         self.xp = xp
@@ -40,6 +45,13 @@ class ArrayOperations:
     def to_numpy(self, array: Any) -> np.ndarray[Any, Any]:
         """Return the array in host memory."""
         return array.get() if hasattr(array, "get") else np.asarray(array)
+
+    def available_bytes(self) -> int | None:
+        """Memory that arrays can take; None where the system does not tell."""
+        if self.xp is np:
+            return memory.available_bytes()
+        free, _ = self.xp.cuda.runtime.memGetInfo()
+        return int(free) + int(self.xp.get_default_memory_pool().free_bytes())
 
     def one_hot(self, inputs: Any, d: int, dtype: Any) -> Any:
         """Return the inputs as rows, (n, d)."""

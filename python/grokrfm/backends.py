@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 from functools import cache
 from importlib.util import find_spec
+from typing import Any
 
 from .array_operations import ArrayOperations
 from .checks import check_one_of
 
-BACKENDS = ("auto", "cpp", "cuda", "cupy", "numpy")
+BACKENDS = ("auto", "cpp", "cuda", "cuda-tf32", "cupy", "numpy")
+# In the order in which "auto" takes them.
+_PREFERENCE = ("cuda", "cupy", "cpp", "numpy")
 
 _logger = logging.getLogger("grokrfm")
 
@@ -17,8 +20,15 @@ _logger = logging.getLogger("grokrfm")
 def make_operations(backend: str) -> ArrayOperations:
     """Return the operations of that backend.
 
-    "cpp" is compiled code for the CPU, "numpy" the reference, "cupy" the same source on a GPU;
-    "auto" takes cpp if it was built, else numpy, and logs which.
+    ============  ========================================================================
+    cuda          compiled code for NVIDIA GPUs on CuPy arrays
+    cuda-tf32     the same; products of float32 matrices round their factors to 10 bits of
+                  mantissa (TF32), for tolerances of 1e-3 and above
+    cupy          the array source on a GPU
+    cpp           compiled code for the CPU
+    numpy         the array source on the CPU, the reference
+    auto          the first of cuda, cupy, cpp and numpy that can be had; logs which and why
+    ============  ========================================================================
 
     Raises
     ------
@@ -29,17 +39,43 @@ def make_operations(backend: str) -> ArrayOperations:
     """
     check_one_of("backend", backend, BACKENDS)
     if backend == "auto":
-        backend = "cpp" if find_spec("grokrfm._cpu") else "numpy"
-        _logger.info("backend: auto chose %s", backend)
-    if backend == "numpy":
-        return ArrayOperations()
-    if backend == "cpp":
-        return _cpp_operations()
+        obstacles = {}
+        for backend in _PREFERENCE:
+            reason = obstacle(backend)
+            if reason is None:
+                break
+            obstacles[backend] = reason
+        why = "; ".join(f"{name}: {reason}" for name, reason in obstacles.items())
+        _logger.info("backend: auto chose %s%s", backend, f" ({why})" if why else "")
+    elif reason := obstacle(backend):
+        raise RuntimeError(f"backend: '{backend}' cannot be had: {reason}")
+    if backend in ("cuda", "cuda-tf32"):
+        return _cuda_operations(backend == "cuda-tf32")
     if backend == "cupy":
         return ArrayOperations(_import_cupy())
-    raise RuntimeError(
-        "backend: 'cuda' is not part of this build; 'cupy' runs the array source on a GPU"
-    )
+    return _cpp_operations() if backend == "cpp" else ArrayOperations()
+
+
+def obstacle(backend: str) -> str | None:
+    """Why a backend cannot be had here and how to get it, or None."""
+    if backend == "cpp":
+        return None if find_spec("grokrfm._cpu") else "the extension for the CPU was not built"
+    if backend == "numpy":
+        return None
+    if backend != "cupy" and not find_spec("grokrfm._cuda"):
+        return (
+            "this build has no CUDA extension; install with nvcc (CUDA 12 or later) on the PATH, "
+            "pip install --config-settings=cmake.define.GROKRFM_CUDA=ON"
+        )
+    try:
+        cupy = _import_cupy()
+    except ImportError:
+        return "CuPy is missing, pip install 'grokrfm[cuda12]' or 'grokrfm[cuda13]'"
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        return f"it needs a GPU: {error}"
+    return None if count > 0 else "it needs a GPU, and there is none"
 
 
 @cache
@@ -49,15 +85,15 @@ def _cpp_operations() -> ArrayOperations:
     return CppOperations()
 
 
-def _import_cupy() -> object:
-    try:
-        import cupy
-    except ImportError as error:
-        raise RuntimeError(
-            "backend: 'cupy' needs CuPy, pip install 'grokrfm[cuda12]' or 'grokrfm[cuda13]'"
-        ) from error
-    try:
-        cupy.cuda.runtime.getDeviceCount()
-    except cupy.cuda.runtime.CUDARuntimeError as error:
-        raise RuntimeError(f"backend: 'cupy' needs a GPU: {error}") from error
+@cache
+def _cuda_operations(tf32: bool) -> ArrayOperations:
+    from . import _cuda  # type: ignore[attr-defined,unused-ignore]  # it may not have been built
+    from .cuda import CudaOperations, library_routines
+
+    return CudaOperations(_cuda, _cuda.Device(library_routines(), tf32), _import_cupy())
+
+
+def _import_cupy() -> Any:
+    import cupy
+
     return cupy

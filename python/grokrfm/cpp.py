@@ -84,7 +84,7 @@ class CppOperations(ArrayOperations):
     ) -> GridSums:
         with self.own_threads() as threads:
             sums = _cpu.grid_round(
-                **vars(problem),
+                **{**vars(problem), "prediction": list(problem.prediction)},
                 solutions=solutions,
                 own=own,
                 first_class=first_class,

@@ -4,6 +4,9 @@ For kernels k = pairs · s² + norms · (q_x − shift)(q_z − shift) the dual 
 a grid V; prediction on all pairs costs 10 p³ flops a class and the AGOP has a closed form. The
 mathematics stands in csrc/grid_round.h. Here: what a round shares over its classes, and the array
 source of the round itself, the reference for the compiled one and the CuPy path.
+
+What is shared is written for matrices with any leading axes: on a GPU the runs of one modulus go
+through a round together.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ Form = tuple[float, float, float]  # pairs, norms, shift
 
 @dataclass(frozen=True)
 class GridProblem:
-    """What all classes of a round share.
+    """What all classes of a round share. Several runs: arrays with a leading axis.
 
     Attributes
     ----------
@@ -34,7 +37,8 @@ class GridProblem:
     max_iterations : int
         0 takes the newest solutions as they are.
     prediction : list of float
-        Weights of the last solutions, newest first: the combination to start from.
+        Weights of the last solutions, newest first: the combination to start from. Several runs:
+        an array (runs, weights).
     """
 
     feature_matrix: Any
@@ -46,7 +50,7 @@ class GridProblem:
     moment: Any
     tolerance: float
     max_iterations: int
-    prediction: list[float]
+    prediction: Any
 
 
 @dataclass
@@ -57,11 +61,11 @@ class GridSums:
     ----------
     zqz, tz : array, shape (2p, 2p)
         Σ_c Z_c Q Z_c and Σ_c t_c Z_c.
-    t_squared : float
-        Σ_c t_c².
+    t_squared : float or array
+        Σ_c t_c²; of shape (…, 1, 1) for several runs.
     best, best_class : array, shape (p, p)
         Largest output of each pair and its class.
-    train_squares, test_squares : float
+    train_squares, test_squares : float or array
         Sum of the squared outputs on training and test pairs.
     products : array of float64, shape (k,)
         Inner products of the new solutions with the last k, newest first.
@@ -71,43 +75,63 @@ class GridSums:
 
     zqz: Any
     tz: Any
-    t_squared: float
+    t_squared: Any
     best: Any
     best_class: Any
-    train_squares: float
-    test_squares: float
+    train_squares: Any
+    test_squares: Any
     products: Any
     iterations: Any
     residuals: Any
 
 
 def blocks(M: Any) -> tuple[Any, Any, Any]:
-    """Return A, B and D of M = [[A, B], [Bᵀ, D]], each (p, p)."""
-    p = len(M) // 2
-    return M[:p, :p], M[:p, p:], M[p:, p:]
+    """Return A, B and D of M = [[A, B], [Bᵀ, D]], each (…, p, p)."""
+    p = M.shape[-1] // 2
+    return M[..., :p, :p], M[..., :p, p:], M[..., p:, p:]
+
+
+def diagonal(matrix: Any, xp: Any = np) -> Any:
+    """Diagonals of matrices, (…, d)."""
+    return xp.diagonal(matrix, axis1=-2, axis2=-1)
+
+
+def mirrored(matrix: Any) -> Any:
+    """Transposes of matrices."""
+    return matrix.swapaxes(-1, -2)
 
 
 def shifted_norms(M: Any, form: Form, xp: Any = np) -> Any:
-    """q(a, b) − shift on all pairs, (p, p)."""
+    """q(a, b) − shift on all pairs, (…, p, p)."""
     A, B, D = blocks(M)
-    return xp.diag(A)[:, None] + xp.diag(D)[None, :] + 2 * B - form[2]
+    return diagonal(A, xp)[..., :, None] + diagonal(D, xp)[..., None, :] + 2 * B - form[2]
 
 
 def kernel_diagonal(M: Any, form: Form, xp: Any = np) -> Any:
-    """k(x, x) on all pairs, (p, p)."""
+    """k(x, x) on all pairs, (…, p, p)."""
     shifted = shifted_norms(M, form, xp)
     return form[0] * (shifted + form[2]) ** 2 + form[1] * shifted**2
 
 
 def inverse_diagonal(M: Any, form: Form, ridge: float, mask: Any, xp: Any = np) -> Any:
-    """1 / (k(x, x) + ridge) on the training pairs, (p, p); 0 off them and where it is not > 0."""
+    """1 / (k(x, x) + ridge) on training pairs, (…, p, p); 0 off them and where it is not > 0."""
     diagonal = kernel_diagonal(M, form, xp) + ridge
     good = (mask > 0) & (diagonal > 0)
     return xp.where(good, 1 / xp.where(good, diagonal, 1), 0)
 
 
+def pair_sums(weight: Any, xp: Any = np) -> Any:
+    """Σ weight(x) x xᵀ over pairs x = e_a ⊕ e_b for weights (…, p, p), (…, 2p, 2p)."""
+    p = weight.shape[-1]
+    sums = xp.zeros((*weight.shape[:-2], 2 * p, 2 * p), dtype=weight.dtype)
+    sums[..., :p, p:], sums[..., p:, :p] = weight, mirrored(weight)
+    line = xp.arange(2 * p)
+    sums[..., line, line] = xp.concatenate([weight.sum(axis=-1), weight.sum(axis=-2)], axis=-1)
+    return sums
+
+
 def coarse_matrix(M: Any, form: Form, ridge: float, mask: Any, xp: Any = np) -> Any:
-    """C (I + G C)⁻¹ with C = 2 (pairs M∘M + norms v vᵀ) and G = Wᵀ diag(K)⁻¹ W, (2p, 2p).
+    """C (I + G C)⁻¹ with C = 2 (pairs M∘M + norms v vᵀ) and G = Wᵀ diag(K)⁻¹ W, (…, 2p, 2p).
 
     Woodbury's formula with it inverts the preconditioner diag(K) + W C Wᵀ, W the indicators of
     rows and columns. Of k = pairs · s² the squares of the four look-ups in s depend on rows and
@@ -115,30 +139,25 @@ def coarse_matrix(M: Any, form: Form, ridge: float, mask: Any, xp: Any = np) -> 
     half the diagonal is left to the cross terms.
     """
     weight = inverse_diagonal(M, form, ridge, mask, xp).astype(M.dtype)
-    v = xp.diag(M) - form[2] / 2
-    C = 2 * (form[0] * M * M + form[1] * xp.outer(v, v))
-    G = xp.zeros_like(M)
-    p = len(M) // 2
-    G[:p, p:], G[p:, :p] = weight, weight.T
-    xp.fill_diagonal(G, xp.concatenate([weight.sum(axis=1), weight.sum(axis=0)]))
-    return xp.linalg.solve(xp.eye(2 * p, dtype=M.dtype) + C @ G, C)
+    v = diagonal(M, xp) - form[2] / 2
+    C = 2 * (form[0] * M * M + form[1] * v[..., :, None] * v[..., None, :])
+    G = pair_sums(weight, xp)
+    return xp.linalg.solve(xp.eye(M.shape[-1], dtype=M.dtype) + C @ G, C)
 
 
 def second_moment(mask: Any, centred: bool, xp: Any = np) -> Any:
-    """(1/n) Σ (x − x̄)(x − x̄)ᵀ over the training inputs, or uncentred, (2p, 2p), float64."""
-    p = len(mask)
-    counts = xp.concatenate([mask.sum(axis=1), mask.sum(axis=0)]).astype(xp.float64)
-    S = xp.diag(counts)
-    S[:p, p:], S[p:, :p] = mask, mask.T
-    S /= mask.sum()
+    """(1/n) Σ (x − x̄)(x − x̄)ᵀ over the training inputs, or uncentred, (…, 2p, 2p), float64."""
+    weight = mask.astype(xp.float64)
+    weight /= weight.sum(axis=(-2, -1), keepdims=True)
+    S = pair_sums(weight, xp)
     if centred:
-        mean = counts / mask.sum()
-        S -= xp.outer(mean, mean)
+        mean = diagonal(S, xp)
+        S = S - mean[..., :, None] * mean[..., None, :]
     return S
 
 
 def agop_from_sums(M: Any, form: Form, S: Any, sums: GridSums) -> Any:
-    """AGOP = 4 M (pairs² Σ ZQZ + pairs · norms (T M S + S M T) + norms² Σt² S) M, (2p, 2p).
+    """AGOP = 4 M (pairs² Σ ZQZ + pairs · norms (T M S + S M T) + norms² Σt² S) M, (…, 2p, 2p).
 
     T = Σ t Z; S is the second moment of the training inputs, centred for per-class centring.
     """
@@ -147,9 +166,9 @@ def agop_from_sums(M: Any, form: Form, S: Any, sums: GridSums) -> Any:
     inner = pairs**2 * sums.zqz.astype(S.dtype)
     if norms:
         cross = sums.tz.astype(S.dtype) @ m @ S
-        inner += pairs * norms * (cross + cross.T) + norms**2 * sums.t_squared * S
+        inner += pairs * norms * (cross + mirrored(cross)) + norms**2 * sums.t_squared * S
     G = 4 * m @ inner @ m
-    return (0.5 * (G + G.T)).astype(M.dtype)
+    return (0.5 * (G + mirrored(G))).astype(M.dtype)
 
 
 def apply(M: Any, form: Form, V: Any, xp: Any = np) -> Any:
@@ -268,25 +287,23 @@ def grid_round(
         t_squared=t_squared,
         best=f.max(axis=0),
         best_class=f.argmax(axis=0) + first_class,
-        train_squares=float((f[:, trained] ** 2).sum()),
-        test_squares=float((f[:, test_labels >= 0] ** 2).sum()),
+        train_squares=(f[:, trained] ** 2).sum(),
+        test_squares=(f[:, test_labels >= 0] ** 2).sum(),
         products=(solutions[:, :1].astype(xp.float64) * solutions).sum(axis=(0, 2)),
         iterations=iterations,
         residuals=residuals,
     )
 
 
-def _moments(xp: Any, M: Any, form: Form, V: Any, Q: Any) -> tuple[Any, Any, float]:
+def _moments(xp: Any, M: Any, form: Form, V: Any, Q: Any) -> tuple[Any, Any, Any]:
     """Σ Z Q Z, Σ t Z and Σ t², class by class."""
-    p = V.shape[1]
     zqz, tz, t_squared = xp.zeros_like(M), xp.zeros_like(M), 0.0
     shifted = shifted_norms(M, form, xp)
     for grid in V:
-        Z = xp.diag(xp.concatenate([grid.sum(axis=1), grid.sum(axis=0)]))
-        Z[:p, p:], Z[p:, :p] = grid, grid.T
+        Z = pair_sums(grid, xp)
         zqz += Z @ Q @ Z
         if form[1]:
-            t = float((grid * shifted).sum())
+            t = (grid * shifted).sum()
             tz += t * Z
             t_squared += t * t
     return zqz, tz, t_squared

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,50 +17,56 @@ MAX_CG_ITERATIONS = 1000
 
 
 class Grid:
-    """The grid of pairs of a run: rounds of the quadratic family, and their evaluation."""
+    """The grid of pairs of a run: rounds of the quadratic family, and their evaluation.
+
+    Of several runs of one modulus, given as a sequence of data, all arrays have a leading axis, and
+    the operations must be able to take it (`ArrayOperations.batched`).
+    """
 
     def __init__(
         self,
         operations: ArrayOperations,
         form: Form,
-        data: Data,
+        data: Data | Sequence[Data],
         dtype: Any,
         ridge: float,
         centred: bool,
     ) -> None:
-        self._operations, self._form, self._ridge, self._data = operations, form, ridge, data
-        p = data.modulus
-        self._train_labels, self._test_labels = (
-            operations.asarray(_label_grid(pairs, labels, p), np.int32)
-            for pairs, labels in ((data.train, data.train_labels), (data.test, data.test_labels))
-        )
+        self._operations, self._form, self._ridge = operations, form, ridge
+        self.runs = [data] if isinstance(data, Data) else list(data)
+        self.leading = () if isinstance(data, Data) else (len(self.runs),)
+        p = self.runs[0].modulus
         xp = operations.xp
+        self._train_labels, self._test_labels = (
+            operations.asarray(np.stack(grids).reshape(*self.leading, p, p), np.int32)
+            for grids in (
+                [_label_grid(run.train, run.train_labels, p) for run in self.runs],
+                [_label_grid(run.test, run.test_labels, p) for run in self.runs],
+            )
+        )
         self._mask = (self._train_labels >= 0).astype(xp.float64)
         self._second_moment = second_moment(self._mask, centred, xp)
-        self._own = xp.zeros((p, p), dtype=dtype)
-        # Row-major positions on the grid, and the rank of each training pair among them.
-        self._train_pairs, self._test_pairs = data.train @ [p, 1], data.test @ [p, 1]
-        self._rank = np.argsort(np.argsort(self._train_pairs))
+        self._own = xp.zeros((*self.leading, p, p), dtype=dtype)
+        # The rank of each training pair among those of its run in row-major order.
+        self._ranks = [np.argsort(np.argsort(run.train @ [p, 1])) for run in self.runs]
 
     def to_grid_order(self, dual_coefficients: Any) -> Any:
         """(n, c) in the order of the data -> (c, n) in row-major order of the pairs."""
         dual = self._operations.xp.empty_like(dual_coefficients)
-        dual[self._rank] = dual_coefficients
+        dual[self._ranks[0]] = dual_coefficients
         return self._operations.xp.ascontiguousarray(dual.T)
 
-    def to_data_order(self, dual: Any) -> Any:
+    def to_data_order(self, dual: Any, run: int = 0) -> Any:
         """(c, n) in row-major order of the pairs -> (n, c) in the order of the data."""
-        return dual.T[self._rank]
+        return dual.T[self._ranks[run]]
 
-    def round(
-        self,
-        M: Any,
-        solutions: Any,
-        tolerance: float,
-        max_iterations: int,
-        prediction: list[float],
-    ) -> tuple[Evaluation, GridSums]:
-        """Solve from the prediction (unless max_iterations is 0), evaluate, sum for the AGOP."""
+    def rounds(
+        self, M: Any, solutions: Any, tolerance: float, max_iterations: int, prediction: Any
+    ) -> tuple[list[Evaluation], GridSums]:
+        """Solve from the prediction (unless max_iterations is 0), evaluate, sum for the AGOP.
+
+        One evaluation a run; they share the AGOP, which has the leading axis.
+        """
         operations, form, S = self._operations, self._form, self._second_moment
         coarse = coarse_matrix(M, form, self._ridge, self._mask, operations.xp)
         m = M.astype(S.dtype)
@@ -77,16 +83,50 @@ class Grid:
             prediction=prediction,
         )
         sums = operations.grid_round(problem, solutions, self._own)
-        best, own = (operations.to_numpy(grid).ravel() for grid in (sums.best_class, self._own))
-        train, test = (
-            scores(best[pairs], own[pairs], squares, labels, self._data.n_classes)
-            for pairs, labels, squares in (
-                (self._train_pairs, self._data.train_labels, sums.train_squares),
-                (self._test_pairs, self._data.test_labels, sums.test_squares),
+
+        def agop() -> Any:
+            return agop_from_sums(M, form, S, sums)
+
+        figures = self._figures(sums).reshape(len(self.runs), -1)
+        return [
+            Evaluation(
+                scores(row[0:4], len(run.train), run.n_classes),
+                scores(row[4:8], len(run.test), run.n_classes),
+                float(row[8]),
+                agop,
             )
-        )
-        residual = float(sums.residuals.max())
-        return Evaluation(train, test, residual, lambda: agop_from_sums(M, form, S, sums)), sums
+            for row, run in zip(figures, self.runs, strict=True)
+        ], sums
+
+    def _figures(self, sums: GridSums) -> NDArray[np.float64]:
+        """What the scores need, in one copy to the host, (…, 9).
+
+        For training and test pairs: hits, Σ own, Σ (own − 1)², Σ squares; the largest residual.
+        """
+        xp, pairs = self._operations.xp, (-2, -1)
+        own = self._own.astype(np.float64)
+        figures = []
+        for labels, squares in (
+            (self._train_labels, sums.train_squares),
+            (self._test_labels, sums.test_squares),
+        ):
+            known = labels >= 0
+            figures += [
+                (sums.best_class == labels).sum(axis=pairs),
+                (own * known).sum(axis=pairs),
+                ((own - 1) ** 2 * known).sum(axis=pairs),
+                squares,
+            ]
+        figures.append(sums.residuals.max(axis=-1))
+        columns = [xp.asarray(figure, dtype=np.float64) for figure in figures]
+        return self._operations.to_numpy(xp.stack(columns, axis=-1))
+
+    def round(
+        self, M: Any, solutions: Any, tolerance: float, max_iterations: int, prediction: Any
+    ) -> tuple[Evaluation, GridSums]:
+        """`rounds` of a single run."""
+        evaluations, sums = self.rounds(M, solutions, tolerance, max_iterations, prediction)
+        return evaluations[0], sums
 
     def __call__(self, M: Any, dual_coefficients: Any) -> Evaluation:
         solutions = self.to_grid_order(dual_coefficients)[:, None, :]
@@ -96,34 +136,72 @@ class Grid:
 class GridMachine:
     """Kernel ridge regression by preconditioned conjugate gradients on the grid of pairs.
 
-    Each round starts from a prediction: the combination of the five solutions before the last that
-    is nearest to the last one, moved on by a round. `fallback` stays False: a class that misses the
+    Each round starts from a prediction: the combination of the solutions before the last that is
+    nearest to the last one, moved on by a round. `fallback` stays False: a class that misses the
     tolerance is warned of and shows in the residual.
     """
 
     fallback = False
-    depth = 6  # solutions kept
+    depth = 6  # solutions kept, where there is memory for them
 
     def __init__(
-        self, operations: ArrayOperations, grid: Grid, data: Data, dtype: Any, tolerance: float
+        self,
+        operations: ArrayOperations,
+        grid: Grid,
+        data: Data | Sequence[Data],
+        dtype: Any,
+        tolerance: float,
     ) -> None:
         self._operations, self._grid, self._tolerance = operations, grid, tolerance
-        shape = (data.n_classes, self.depth, len(data.train))
+        run = grid.runs[0]
+        pairs = max(len(run.train) for run in grid.runs)
+        self.depth = self._affordable_depth(np.dtype(dtype).itemsize)
+        shape = (*grid.leading, run.n_classes, self.depth, pairs)
         self._solutions = operations.xp.zeros(shape, dtype=dtype)
-        self._gram = np.zeros((self.depth, self.depth))  # of the solutions, all classes together
+        # Of the solutions of a run, all classes together.
+        self._gram = np.zeros((*grid.leading, self.depth, self.depth))
         self._rounds = 0
-        self.cg_iterations = 0
+        self._cg_iterations = np.zeros(len(grid.runs))
 
-    @classmethod
-    def required_bytes(cls, data: Data, itemsize: int) -> int:
-        """Memory of one round: the last solutions, and some eighty p × p arrays."""
-        numbers = cls.depth * data.n_classes * len(data.train) + 80 * data.modulus**2
-        return numbers * itemsize + (16 << 20)
+    @staticmethod
+    def required_bytes(
+        runs: Sequence[Data], itemsize: int, operations: ArrayOperations, depth: int = 1
+    ) -> int:
+        """Memory of a round: the last solutions, the dual coefficients at the end, p × p arrays."""
+        solutions = (depth + 1) * runs[0].n_classes * max(len(run.train) for run in runs)
+        numbers = solutions + operations.grid_arrays * runs[0].modulus ** 2
+        return len(runs) * numbers * itemsize + (16 << 20)
+
+    def _affordable_depth(self, itemsize: int) -> int:
+        """How many solutions there is memory for: fewer give starts a little further off."""
+        runs, operations = self._grid.runs, self._operations
+        available = operations.available_bytes()
+        depth = self.depth
+        while depth > 1 and available is not None:
+            need = self.required_bytes(runs, itemsize, operations, depth)
+            if need + operations.block_bytes <= available:
+                break
+            depth -= 1
+        return depth
+
+    @property
+    def cg_iterations(self) -> int:
+        """Steps of the last `fit`, most over the classes."""
+        return self.cg_iterations_of(0)
+
+    def cg_iterations_of(self, run: int) -> int:
+        """Of one of several runs."""
+        return int(self._cg_iterations[run])
 
     @property
     def dual_coefficients(self) -> Any:
         """Of the last `fit`, (n, c)."""
         return self._grid.to_data_order(self._solutions[:, 0])
+
+    def dual_coefficients_of(self, run: int) -> Any:
+        """Of one of several runs, (n, c)."""
+        pairs = len(self._grid.runs[run].train)
+        return self._grid.to_data_order(self._solutions[run, :, 0, :pairs], run)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return what the next round starts from, in host memory."""
@@ -145,36 +223,42 @@ class GridMachine:
         self._gram = state["gram"].copy()
         self._rounds = int(state["rounds"])
 
-    def _prediction(self) -> list[float]:
-        """Weights of the last solutions for the next start."""
+    def _prediction(self) -> NDArray[np.float64]:
+        """Weights of the last solutions for the next start, (…, weights)."""
         known = min(self._rounds, self.depth) - 1
         if known < 1:
-            return [1.0] * self._rounds
-        gram = self._gram[: known + 1, : known + 1]
-        weights = np.linalg.lstsq(gram[1:, 1:], gram[1:, 0], rcond=1e-12)[0]
-        return [float(weight) for weight in weights]
+            return np.ones((*self._grid.leading, min(self._rounds, 1)))
+        newest = self._gram[..., 1 : known + 1, :1]
+        earlier = self._gram[..., 1 : known + 1, 1 : known + 1]
+        weights = np.linalg.pinv(earlier, rcond=1e-12, hermitian=True) @ newest
+        return np.asarray(weights[..., 0])
 
     def fit(self, M: Any) -> Evaluation:
         """Solve for the dual coefficients with feature matrix M, evaluate."""
-        evaluation, sums = self._grid.round(
+        return self.fit_runs(M)[0]
+
+    def fit_runs(self, M: Any) -> list[Evaluation]:
+        """Return an evaluation a run; M has the leading axis of the grid."""
+        evaluations, sums = self._grid.rounds(
             M, self._solutions, self._tolerance, MAX_CG_ITERATIONS, self._prediction()
         )
-        self._gram[1:, 1:] = self._gram[:-1, :-1].copy()
-        self._gram[0] = self._gram[:, 0] = self._operations.to_numpy(sums.products)
+        to_numpy, gram = self._operations.to_numpy, self._gram
+        gram[..., 1:, 1:] = gram[..., :-1, :-1].copy()
+        gram[..., 0, :] = gram[..., :, 0] = to_numpy(sums.products)
         self._rounds += 1
-        self.cg_iterations = int(sums.iterations.max())
+        self._cg_iterations = to_numpy(sums.iterations.max(axis=-1)).reshape(-1)
         # Rounding errors alone leave a residual of some hundred units of the last place.
         limit = max(self._tolerance, 300 * float(np.finfo(M.dtype).eps))
-        if not evaluation.residual <= limit:
-            missed = int((sums.residuals > limit).sum())
+        worst = max(evaluation.residual for evaluation in evaluations)
+        if not worst <= limit:
+            missed = int((to_numpy(sums.residuals) > limit).sum())
             warnings.warn(
                 f"conjugate gradients stopped with {missed} classes above the tolerance, largest "
-                f"relative residual {evaluation.residual:.1e}; solver='cholesky' or a ridge > 0 "
-                "may help.",
+                f"relative residual {worst:.1e}; solver='cholesky' or a ridge > 0 may help.",
                 SolverWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
-        return evaluation
+        return evaluations
 
 
 def _label_grid(

@@ -10,7 +10,7 @@ nothing below this level: it hands over M and gets an `Evaluation`.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -38,24 +38,32 @@ class Scores:
     correct_class_mse: float
 
 
-def scores(best_class: Any, own: Any, squares: float, labels: Any, n_classes: int) -> Scores:
-    """Scores from each pair's best class and own output, (m,), and the sum of all squares."""
-    m = len(labels)
+def scores(sums: Iterable[float], m: int, n_classes: int) -> Scores:
+    """Scores of m pairs from sums over them: hits, Σ f_y, Σ (f_y − 1)², Σ f_c² over all classes.
+
+    A pair is a hit if its best class is the label's.
+    """
     if m == 0:
         return Scores(np.nan, np.nan, np.nan)
-    own = own.astype(np.float64)
+    hits, own, own_error, squares = sums
     return Scores(
-        accuracy=float((best_class == labels).mean()),
-        mse=float((squares - 2 * own.sum() + m) / (m * n_classes)),
-        correct_class_mse=float(((own - 1) ** 2).mean()),
+        accuracy=float(hits / m),
+        mse=float((squares - 2 * own + m) / (m * n_classes)),
+        correct_class_mse=float(own_error / m),
     )
 
 
-def scores_of_outputs(outputs: NDArray[Any], labels: NDArray[np.int64]) -> Scores:
-    """Scores of outputs (m, c) against labels (m,)."""
+def scores_of_outputs(outputs: Any, labels: Any, xp: Any = np) -> Scores:
+    """Scores of outputs (m, c) against labels (m,), arrays of the module `xp`."""
     m, c = outputs.shape
-    squares = float(np.einsum("jc,jc->", outputs, outputs, dtype=np.float64))
-    return scores(outputs.argmax(axis=1), outputs[np.arange(m), labels], squares, labels, c)
+    own = outputs[xp.arange(m), labels].astype(np.float64)
+    sums = (
+        (outputs.argmax(axis=1) == labels).sum(),
+        own.sum(),
+        ((own - 1) ** 2).sum(),
+        (outputs * outputs).sum(dtype=np.float64),
+    )
+    return scores(map(float, sums), m, c)
 
 
 @dataclass(frozen=True)
@@ -107,23 +115,26 @@ class DenseEvaluator:
         ridge: float,
         centred: bool,
     ) -> None:
-        self._operations, self._kernel, self._data = operations, kernel, data
+        self._operations, self._kernel = operations, kernel
         self._ridge, self._centred = ridge, centred
         self._train = operations.asarray(pair_indices(data.train, data.modulus), np.int32)
         self._test = operations.asarray(pair_indices(data.test, data.modulus), np.int32)
         self._targets = operations.asarray(one_hot_targets(data, dtype), dtype)
+        self._train_labels, self._test_labels = (
+            operations.asarray(labels, np.int64) for labels in (data.train_labels, data.test_labels)
+        )
 
     def __call__(self, M: Any, dual_coefficients: Any) -> Evaluation:
-        operations, data = self._operations, self._data
+        operations, xp = self._operations, self._operations.xp
         outputs = self._predict(M, self._train, dual_coefficients)
         test_outputs = (
             self._predict(M, self._test, dual_coefficients)
-            if len(data.test)
-            else np.empty((0, data.n_classes))
+            if len(self._test)
+            else xp.empty((0, outputs.shape[1]))
         )
         return Evaluation(
-            scores_of_outputs(operations.to_numpy(outputs), data.train_labels),
-            scores_of_outputs(operations.to_numpy(test_outputs), data.test_labels),
+            scores_of_outputs(outputs, self._train_labels, xp),
+            scores_of_outputs(test_outputs, self._test_labels, xp),
             self._residual(outputs, dual_coefficients),
             lambda: operations.agop(self._kernel, M, self._train, dual_coefficients, self._centred),
         )

@@ -15,9 +15,8 @@ def available_bytes() -> int | None:
     return min(figures, default=None)
 
 
-def require(need: int, purpose: str, advice: str) -> None:
-    """Raise MemoryError, naming need and available, if `need` bytes cannot be had."""
-    available = available_bytes()
+def require(need: int, available: int | None, purpose: str, advice: str) -> None:
+    """Raise MemoryError, naming both, if `need` bytes are more than are available."""
     if available is not None and need > available:
         raise MemoryError(
             f"{purpose} needs {need / 1e9:.2f} GB, {available / 1e9:.2f} GB are available; {advice}"

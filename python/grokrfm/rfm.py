@@ -60,8 +60,9 @@ class RFMClassifier:
         Exponent s > 0 on the AGOP.
     centering : {"per_class", "none"}
         Whether the AGOP subtracts each class's mean gradient over the training points.
-    backend : {"auto", "cpp", "cuda", "cupy", "numpy"}
-        Where the operations run. Any but "auto" is met or refused.
+    backend : {"auto", "cuda", "cuda-tf32", "cupy", "cpp", "numpy"}
+        Where the operations run; see `grokrfm.backends.make_operations`. Any but "auto" is met or
+        refused.
     solver : {"auto", "cg", "cholesky"}
         "cholesky" forms the n × n kernel matrix; "cg" runs preconditioned conjugate gradients on
         the grid of pairs without one, for the kernels quadratic, general_quadratic and
@@ -199,24 +200,17 @@ class RFMClassifier:
         MemoryError
             If the run cannot fit into the available memory, before any work.
         """
-        kernel, n_classes = self.check_parameters()
-        p = int(self.modulus)
-        X_train = checks.check_pairs("X", X, p)
-        if len(X_train) == 0:
-            raise ValueError("X: expected at least one training pair, got none")
-        y_train = checks.check_labels("y", y, len(X_train), n_classes)
-        checks.check_consistent(X_train, y_train, p)
-        X_test, y_test = self._check_eval_set(eval_set, p, n_classes)
+        kernel, data = self.prepare(X, y, eval_set)
+        p = data.modulus
         start = (
             np.eye(2 * p)
             if feature_matrix is None
             else checks.check_feature_matrix("feature_matrix", feature_matrix, 2 * p)
         )
-        data = Data(X_train, y_train, X_test, y_test, p, n_classes)
         dtype = np.dtype(self.dtype)
-        solver = choose_solver(self.solver, kernel, data, dtype.itemsize)
-        require_memory(solver, data, dtype.itemsize, self.iterations + 1)
         operations = make_operations(self.backend)
+        solver = choose_solver(self.solver, kernel, data, dtype.itemsize, operations)
+        require_memory(solver, [data], dtype.itemsize, self.iterations + 1, operations)
         machine = make_machine(
             solver,
             operations,
@@ -227,9 +221,6 @@ class RFMClassifier:
             centred=self.centering == "per_class",
             tolerance=float(self.tol),
         )
-        self.solver_ = solver
-        self.X_train_ = X_train
-        self.classes_ = np.arange(n_classes)
         self._kernel, self._operations = kernel, operations
         rows: list[dict[str, float]] = []
         matrices: list[NDArray[Any]] = []
@@ -252,8 +243,24 @@ class RFMClassifier:
                     machine.fit(operations.asarray(matrices[-1], dtype))
                 raise
             finally:
-                self._keep(rows, matrices, machine)
+                if rows:
+                    dual = operations.to_numpy(machine.dual_coefficients)
+                    self.adopt(kernel, operations, data, solver, rows, matrices, dual)
         return self
+
+    def prepare(
+        self, X: ArrayLike, y: ArrayLike, eval_set: tuple[ArrayLike, ArrayLike] | None
+    ) -> tuple[Kernel, Data]:
+        """Return the kernel and the data of a run; raises what `fit` raises for bad ones."""
+        kernel, n_classes = self.check_parameters()
+        p = int(self.modulus)
+        X_train = checks.check_pairs("X", X, p)
+        if len(X_train) == 0:
+            raise ValueError("X: expected at least one training pair, got none")
+        y_train = checks.check_labels("y", y, len(X_train), n_classes)
+        checks.check_consistent(X_train, y_train, p)
+        X_test, y_test = self._check_eval_set(eval_set, p, n_classes)
+        return kernel, Data(X_train, y_train, X_test, y_test, p, n_classes)
 
     def check_parameters(self) -> tuple[Kernel, int]:
         """Return the kernel and the number of classes that the parameters stand for.
@@ -306,22 +313,13 @@ class RFMClassifier:
         matrices: list[NDArray[Any]],
     ) -> None:
         """Run the rounds from M on, appending to `rows` and `matrices` as each one completes."""
-        operations, p = self._operations, self.modulus
+        operations = self._operations
         began = time.perf_counter()
         for t in range(len(rows), self.iterations + 1):
             evaluation = machine.fit(M)
+            record = round_record(t, evaluation, M, machine.cg_iterations, machine.fallback)
             matrix = operations.to_numpy(M)
-            record = {
-                "iteration": float(t),
-                **_prefixed("train", evaluation.train),
-                **_prefixed("test", evaluation.test),
-                "feature_trace": float(np.trace(matrix, dtype=np.float64)),
-                "circulant_deviation": features.circulant_deviation(matrix[p:, :p]),
-                "residual": evaluation.residual,
-                "cg_iterations": float(machine.cg_iterations),
-                "solver_fallback": float(machine.fallback),
-                "seconds": time.perf_counter() - began,
-            }
+            record["seconds"] = time.perf_counter() - began
             rows.append(record)
             matrices.append(matrix)
             next_matrix = cache(partial(self._next_matrix, evaluation))
@@ -346,21 +344,27 @@ class RFMClassifier:
         M = self._operations.to_numpy(next_matrix())
         return pack(rows, matrices, M, machine.state())
 
-    def _keep(
+    def adopt(
         self,
+        kernel: Kernel,
+        operations: ArrayOperations,
+        data: Data,
+        solver: str,
         rows: list[dict[str, float]],
         matrices: list[NDArray[Any]],
-        machine: CholeskyMachine | GridMachine,
+        dual_coefficients: NDArray[Any],
     ) -> None:
-        """Turn completed rounds into the fitted attributes."""
-        if not rows:
-            return
+        """Turn completed rounds, one at least, into the fitted attributes."""
         for row, matrix in zip(rows, matrices, strict=True):
             row["feature_alignment"] = features.alignment(matrix, matrices[-1])
+        self._kernel, self._operations = kernel, operations
+        self.solver_ = solver
+        self.X_train_ = data.train
+        self.classes_ = np.arange(data.n_classes)
         self.history_ = columns(rows)
         self.feature_matrices_ = np.stack(matrices)
         self.feature_matrix_ = matrices[-1]
-        self.dual_coef_ = self._operations.to_numpy(machine.dual_coefficients)
+        self.dual_coef_ = dual_coefficients
         self.n_iter_ = len(rows) - 1
 
     def decision_function(self, X: ArrayLike) -> NDArray[Any]:
@@ -390,6 +394,23 @@ class RFMClassifier:
         """Accuracy on pairs X, (m, 2), with labels y, (m,)."""
         outputs = self.decision_function(X)
         return scores_of_outputs(outputs, checks.check_labels("y", y, *outputs.shape)).accuracy
+
+
+def round_record(
+    t: int, evaluation: Evaluation, M: Any, cg_iterations: int, fallback: bool
+) -> dict[str, float]:
+    """Row t of a history, but for `seconds`; M may be an array on a GPU."""
+    p = len(M) // 2
+    return {
+        "iteration": float(t),
+        **_prefixed("train", evaluation.train),
+        **_prefixed("test", evaluation.test),
+        "feature_trace": float(M.trace(dtype=np.float64)),
+        "circulant_deviation": features.circulant_deviation(M[p:, :p]),
+        "residual": evaluation.residual,
+        "cg_iterations": float(cg_iterations),
+        "solver_fallback": float(fallback),
+    }
 
 
 def _prefixed(prefix: str, scores: Scores) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,9 @@ def grid_obstacle(kernel: Kernel, data: Data) -> str | None:
     return None
 
 
-def choose_solver(solver: str, kernel: Kernel, data: Data, itemsize: int) -> str:
+def choose_solver(
+    solver: str, kernel: Kernel, data: Data, itemsize: int, operations: ArrayOperations
+) -> str:
     """Return "cg" or "cholesky".
 
     "auto" takes conjugate gradients where they apply and there are at least `AUTO_CG_PAIRS`
@@ -48,7 +51,7 @@ def choose_solver(solver: str, kernel: Kernel, data: Data, itemsize: int) -> str
         raise ValueError(f"solver: 'cg' does not apply, {obstacle}")
     if solver != "auto":
         return solver
-    available = memory.available_bytes()
+    available = operations.available_bytes()
     fits = available is None or CholeskyMachine.required_bytes(data, itemsize) <= available
     large = len(data.train) >= AUTO_CG_PAIRS
     choice = "cg" if obstacle is None and (large or not fits) else "cholesky"
@@ -61,16 +64,24 @@ def choose_solver(solver: str, kernel: Kernel, data: Data, itemsize: int) -> str
     return choice
 
 
-def require_memory(solver: str, data: Data, itemsize: int, matrices: int) -> None:
-    """Raise MemoryError if a run that keeps that many feature matrices cannot fit."""
-    machine = GridMachine if solver == "cg" else CholeskyMachine
-    need = machine.required_bytes(data, itemsize) + matrices * (2 * data.modulus) ** 2 * itemsize
-    memory.require(
-        need,
-        f"a run with solver '{solver}' on {len(data.train)} training pairs",
-        "use fewer training pairs or dtype='float32'"
-        + ("" if solver == "cg" else ", or solver='cg' where it applies"),
+def require_memory(
+    solver: str, runs: Sequence[Data], itemsize: int, matrices: int, operations: ArrayOperations
+) -> None:
+    """Raise MemoryError if runs, side by side, that keep that many feature matrices cannot fit."""
+    if solver == "cg":
+        need = GridMachine.required_bytes(runs, itemsize, operations)
+    else:
+        need = sum(CholeskyMachine.required_bytes(data, itemsize) for data in runs)
+    kept = len(runs) * matrices * (2 * runs[0].modulus) ** 2 * itemsize  # on the host
+    purpose = f"a run with solver '{solver}' on {len(runs[0].train)} training pairs"
+    advice = "use fewer training pairs or dtype='float32'" + (
+        "" if solver == "cg" else ", or solver='cg' where it applies"
     )
+    if operations.xp is np:
+        need += kept
+    else:
+        memory.require(kept, memory.available_bytes(), purpose, advice)
+    memory.require(need, operations.available_bytes(), purpose, advice)
 
 
 def make_machine(

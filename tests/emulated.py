@@ -1,0 +1,79 @@
+"""The CUDA operations compiled for the host: all but the device layer is tested without a GPU.
+
+The sources of csrc/cuda are compiled as they are, with device_host.cpp in the place of
+device_cuda.cpp: plain loops, SciPy's BLAS, NumPy arrays. Built once for each state of the sources.
+"""
+
+import hashlib
+import importlib.util
+import shutil
+import subprocess
+import sysconfig
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pybind11
+from grokrfm.cuda import CudaOperations
+
+ROOT = Path(__file__).parent.parent
+SOURCES = ROOT / "csrc"
+
+
+def _build():
+    """Compile the extension unless these sources are compiled already; return its path."""
+    compiler = shutil.which("c++")
+    assert compiler, "the tests of the CUDA operations need a C++ compiler, c++"
+    files = sorted(path for path in SOURCES.rglob("*") if path.suffix in (".h", ".cpp", ".cu"))
+    state = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
+    suffix = sysconfig.get_config_var("EXT_SUFFIX")
+    folder = ROOT / "build" / "emulated" / state
+    module = folder / f"_cuda_emulated{suffix}"
+    if module.exists():
+        return module
+    folder.mkdir(parents=True, exist_ok=True)
+    flags = [
+        "-std=c++17",
+        "-O2",
+        "-fPIC",
+        "-fvisibility=hidden",
+        "-Wall",
+        "-Wextra",
+        "-Wconversion",
+    ]
+    flags += ["-Werror", "-DGROKRFM_EMULATED", "-DGROKRFM_MODULE=_cuda_emulated"]
+    flags += ['-DGROKRFM_CUDA_COMPILER="none"', '-DGROKRFM_CUDA_ARCHITECTURES="host"']
+    flags += [f"-isystem{path}" for path in (sysconfig.get_path("include"), pybind11.get_include())]
+    sources = [path for path in sorted((SOURCES / "cuda").iterdir()) if path.suffix == ".cu"]
+    sources += [SOURCES / "cuda" / name for name in ("module.cpp", "device_host.cpp")]
+    sources.append(SOURCES / "cpu" / "blas.cpp")
+
+    def compile_one(source):
+        target = folder / f"{source.parent.name}-{source.stem}.o"
+        command = [compiler, *flags, "-x", "c++", "-c", str(source), "-o", str(target)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, f"{source.name}:\n{done.stderr}"
+        return str(target)
+
+    with ThreadPoolExecutor(2) as pool:
+        objects = list(pool.map(compile_one, sources))
+    part = module.with_suffix(".part")
+    subprocess.run([compiler, "-shared", *objects, "-o", str(part)], check=True)
+    part.replace(module)
+    return module
+
+
+@cache
+def library():
+    """The extension."""
+    spec = importlib.util.spec_from_file_location("_cuda_emulated", _build())
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def emulated_operations(tf32=False):
+    """CudaOperations on NumPy arrays."""
+    module = library()
+    return CudaOperations(module, module.Device({}, tf32), np)

@@ -1,0 +1,374 @@
+"""The CUDA operations against the reference: on a GPU, and compiled for the host.
+
+Everything but csrc/cuda/device_cuda.cpp and the loops of launch.h is the same in both.
+"""
+
+import logging
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from cases import CASES, assert_close, make_problem, metric
+from emulated import emulated_operations, library
+from grokrfm import ModularTask, RFMClassifier, backends, fit_many
+from grokrfm.array_operations import ArrayOperations
+from grokrfm.cpp import CppOperations
+from grokrfm.grid import GridProblem
+from grokrfm.grid_machine import Grid, GridMachine
+from grokrfm.kernels import quadratic_form
+from grokrfm.machines import DenseEvaluator
+from test_grid import BOUNDS, FAMILY, KINDS, make_data
+from test_parity import DTYPES, EDGES, bad_calls, check_operations
+
+REFERENCE, CPP = ArrayOperations(), CppOperations()
+OBSTACLE = backends.obstacle("cuda")
+
+
+class OnHost:
+    """Operations whose arguments and results are NumPy arrays, wherever they run."""
+
+    def __init__(self, operations):
+        self._operations = operations
+
+    def __getattr__(self, name):
+        def call(*arguments):
+            def to_device(value):
+                if isinstance(value, np.ndarray):
+                    return self._operations.asarray(value, value.dtype)
+                return value
+
+            return self._operations.to_numpy(
+                getattr(self._operations, name)(*(to_device(value) for value in arguments))
+            )
+
+        return call
+
+
+@pytest.fixture(scope="module", params=["emulated", "cuda"])
+def operations(request):
+    if request.param == "emulated":
+        return emulated_operations()
+    if OBSTACLE is not None:
+        pytest.skip(f"not run on a GPU: {OBSTACLE}")  # counted in one line of the summary
+    return backends.make_operations("cuda")
+
+
+@pytest.fixture
+def emulated_backend(monkeypatch):
+    """backend="cuda" runs the host build."""
+    monkeypatch.setattr(backends, "_cuda_operations", lambda tf32: emulated_operations(tf32))
+    monkeypatch.setattr(backends, "obstacle", lambda backend: None)
+
+
+@pytest.mark.parametrize("edge", EDGES)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_operations(operations, case, dtype, edge):
+    check_operations(OnHost(operations), case, dtype, edge)
+
+
+def test_agop_of_unequal_groups(operations):
+    """Most points share an index: its group is cut into chunks."""
+    problem = make_problem(3, p=9, slots=3, n=120, c=5)
+    problem.train[:90, 0] = 4
+    for case in (CASES[0], CASES[1], CASES[2]):
+        kernel = case.kernel(27)
+        expected = REFERENCE.agop(kernel, problem.M, problem.train, problem.dual_coefficients, True)
+        actual = OnHost(operations).agop(
+            kernel, problem.M, problem.train, problem.dual_coefficients, True
+        )
+        assert_close(actual, expected, 1e-10)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [1, 2, 129])
+def test_cholesky_solve(operations, n, dtype):
+    rng = np.random.default_rng(6)
+    factor = rng.normal(size=(n, n)) / np.sqrt(n)
+    K = factor @ factor.T + np.eye(n)
+    Y = rng.normal(size=(n, 5))
+    actual = OnHost(operations).cholesky_solve(K.astype(dtype), Y.astype(dtype))
+    expected = np.linalg.solve(K, Y).astype(dtype)
+    assert_close(actual, expected, 1e-12 if dtype == "float64" else 1e-4)
+
+
+def test_cholesky_names_the_pivot(operations):
+    K = np.eye(30)
+    K[5, 5] = -1
+    with pytest.raises(np.linalg.LinAlgError, match="order 6 fails"):
+        OnHost(operations).cholesky_solve(K, np.ones((30, 2)))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("exponent", [0.5, 1.0, 0.25])
+@pytest.mark.parametrize("ranks", [[12], [12, 5, 7]])
+def test_matrix_power(operations, ranks, exponent, dtype):
+    rng = np.random.default_rng(7)
+    factors = [rng.normal(size=(12, rank)) for rank in ranks]
+    G = np.stack([factor @ factor.T for factor in factors]).astype(dtype)
+    G = (G + G.swapaxes(1, 2)) / 2
+    expected = np.stack([REFERENCE.matrix_power(one, exponent) for one in G])
+    bound = 1e-4 if exponent < 0.5 or dtype == "float32" else 1e-7
+    actual = OnHost(operations).matrix_power(G, exponent)
+    assert_close(actual, expected, bound)
+    np.testing.assert_array_equal(actual, actual.swapaxes(1, 2))
+    assert_close(OnHost(operations).matrix_power(G[0], exponent), expected[0], bound)
+
+
+@pytest.mark.parametrize(
+    "error, message, arguments", [pytest.param(*row[1:], id=row[0]) for row in bad_calls()]
+)
+def test_bindings_refuse(operations, error, message, arguments):
+    names = {"float32 or float64": "<f4 or <f8", "float64": "<f8", "int32": "<i4"}
+    for long, short in names.items():
+        message = message.replace(long, short)
+    message = message.replace(r"\(17, 4\)", r"\(17, -1\)")
+    train = arguments[1]
+    if train.dtype == np.int32 and len(train) and train.max() < 10:
+        # A good list of chunks, so that it is the named argument that is refused.
+        slots = operations._chunks(operations.asarray(train, np.int32), 10)
+    else:
+        slots = []
+    arrays = [operations.xp.asarray(array) for array in arguments]
+    if "contiguous" in message:
+        arrays[1] = operations.xp.asarray(np.repeat(train, 2, axis=0))[::2]
+    out = operations.xp.empty((10, 10), dtype=arrays[0].dtype)
+    kernel = CASES[0].kernel(10)
+    with pytest.raises(error, match=message):
+        operations._library.agop(
+            operations._place(), kernel, arrays[0], arrays[1], slots, arrays[2], True, out
+        )
+
+
+def test_arrays_elsewhere_are_refused(operations):
+    wrong = [1.0] if operations.xp is np else np.eye(4)
+    inputs = operations.asarray([[0]], np.int32)
+    with pytest.raises(TypeError, match=r"feature_matrix: expected an array (on|in)"):
+        operations._library.kernel_matrix(
+            operations._place(), CASES[0].kernel(4), wrong, inputs, None, inputs
+        )
+
+
+@pytest.mark.parametrize("centred", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("p, fraction", [(2, 0.5), (2, 1), (5, 0.04), (9, 1), (17, 0.4)])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", FAMILY, ids=str)
+def test_evaluation_on_the_grid(operations, case, dtype, p, fraction, kind, centred):
+    rng = np.random.default_rng(1)
+    data, kernel = make_data(p, fraction=fraction), case.kernel(2 * p)
+    M, alpha = metric(rng, 2 * p, kind), rng.normal(size=(len(data.train), p))
+    expected = DenseEvaluator(REFERENCE, kernel, data, "float64", 0.25, centred)(M, alpha)
+    uncentred = DenseEvaluator(REFERENCE, kernel, data, "float64", 0.25, False)(M, alpha)
+    grid = Grid(operations, quadratic_form(kernel), data, dtype, 0.25, centred)
+    actual = grid(operations.asarray(M, dtype), operations.asarray(alpha, dtype))
+    agop = operations.to_numpy(actual.agop())
+    scale = np.abs(uncentred.agop()).max()
+    assert_close(agop, expected.agop().astype(dtype), BOUNDS[dtype], scale)
+    for name in ("train", "test"):
+        ours, theirs = getattr(actual, name), getattr(expected, name)
+        assert ours.mse == pytest.approx(theirs.mse, rel=BOUNDS[dtype], nan_ok=True)
+        assert ours.correct_class_mse == pytest.approx(
+            theirs.correct_class_mse, rel=10 * BOUNDS[dtype], nan_ok=True
+        )
+        if dtype == "float64":
+            assert ours.accuracy == pytest.approx(theirs.accuracy, nan_ok=True)
+    assert actual.residual == pytest.approx(expected.residual, rel=BOUNDS[dtype])
+
+
+@pytest.mark.parametrize("block_bytes", [4 << 30, 100_000], ids=["one block", "many blocks"])
+@pytest.mark.parametrize("ridge", [0.0, 0.5])
+@pytest.mark.parametrize("case", FAMILY, ids=str)
+def test_conjugate_gradients_take_the_steps_of_the_cpu(
+    operations, case, ridge, block_bytes, monkeypatch
+):
+    """Over rounds with changing M, from none to more earlier solutions than are kept."""
+    p, rng = 13, np.random.default_rng(2)
+    monkeypatch.setattr(type(operations), "block_bytes", block_bytes)
+    data, form = make_data(p), quadratic_form(case.kernel(2 * p))
+    M = np.eye(2 * p)
+    machines = [
+        GridMachine(
+            ops, Grid(ops, form, data, "float64", ridge, True), data, "float64", tolerance=1e-9
+        )
+        for ops in (operations, CPP)
+    ]
+    for _ in range(8):
+        ours, theirs = (
+            machine.fit(ops.asarray(M, "float64"))
+            for machine, ops in zip(machines, (operations, CPP), strict=True)
+        )
+        assert_close(
+            operations.to_numpy(machines[0].dual_coefficients),
+            machines[1].dual_coefficients,
+            1e-6,
+        )
+        # Rounding errors may tip the last step over the tolerance or not.
+        assert abs(machines[0].cg_iterations - machines[1].cg_iterations) <= 1
+        assert ours.residual <= 1e-9
+        assert vars(ours.test) == pytest.approx(vars(theirs.test), rel=1e-5, abs=1e-7)
+        assert_close(operations.to_numpy(ours.agop()), theirs.agop(), 1e-6)
+        np.testing.assert_allclose(machines[0]._gram, machines[1]._gram, rtol=1e-6)
+        M = M + 0.05 * metric(rng, 2 * p, "definite")
+
+
+def test_a_round_in_all_its_parts(operations):
+    """Every field of GridSums against the array source, for a range of classes."""
+    p, data = 11, make_data(11)
+    rng = np.random.default_rng(4)
+    M = metric(rng, 2 * p, "definite")
+    solutions = rng.normal(size=(5, 3, len(data.train)))
+    form = quadratic_form(FAMILY[1].kernel(2 * p))
+    sums = []
+    for ops in (operations, REFERENCE):
+        grid = Grid(ops, form, data, "float64", 0.1, True)
+        metric_, S = ops.asarray(M, "float64"), grid._second_moment
+        problem = GridProblem(
+            metric_,
+            form,
+            0.1,
+            grid._train_labels,
+            grid._test_labels,
+            0 * metric_,
+            metric_ @ S @ metric_,
+            tolerance=1e-3,
+            max_iterations=7,
+            prediction=[1.5, -0.5],
+        )
+        kept, own = ops.asarray(solutions, "float64"), ops.xp.zeros((p, p))
+        result = ops.grid_round(problem, kept, own, first_class=4)
+        sums.append(
+            {name: ops.to_numpy(ops.xp.asarray(value)) for name, value in vars(result).items()}
+            | {"solutions": ops.to_numpy(kept), "own": ops.to_numpy(own)}
+        )
+    for name, expected in sums[1].items():
+        actual = sums[0][name].reshape(expected.shape)
+        np.testing.assert_allclose(
+            actual, expected, rtol=1e-7, atol=1e-9 * np.abs(expected).max(), err_msg=name
+        )
+
+
+def test_an_indefinite_matrix_stops_classes_and_never_gives_nan(operations):
+    rng = np.random.default_rng(5)
+    M = rng.normal(size=(26, 26))
+    data, form = make_data(13), quadratic_form(FAMILY[0].kernel(26))
+    residuals = []
+    for ops in (operations, CPP):
+        grid = Grid(ops, form, data, "float64", 0.0, True)
+        solutions = ops.xp.zeros((13, 2, len(data.train)))
+        evaluation, _ = grid.round(ops.asarray(M + M.T, "float64"), solutions, 1e-9, 300, [])
+        residuals.append(evaluation.residual)
+        assert np.isfinite(ops.to_numpy(solutions)).all()
+    assert residuals[0] == pytest.approx(residuals[1], rel=0.5)
+
+
+def splits(p, operation="x+y"):
+    return [
+        ModularTask(operation, p).split(fraction, seed)
+        for fraction, seed in ((0.5, 0), (0.5, 1), (0.4, 2), (0.62, 3))
+    ]
+
+
+@pytest.mark.parametrize("kernel", ["quadratic", "general_quadratic"])
+def test_runs_together_are_the_runs_alone(emulated_backend, kernel):
+    options = {"kernel": kernel, "iterations": 6, "solver": "cg", "dtype": "float64", "tol": 1e-8}
+    together, alone = (
+        fit_many([RFMClassifier(17, backend=backend, **options) for _ in range(4)], splits(17))
+        for backend in ("cuda", "cpp")
+    )
+    for ours, theirs, split in zip(together, alone, splits(17), strict=True):
+        for key in set(theirs.history_) - {"seconds", "cg_iterations", "residual"}:
+            np.testing.assert_allclose(
+                ours.history_[key], theirs.history_[key], rtol=1e-5, atol=1e-7, err_msg=key
+            )
+        assert ours.history_["residual"].max() <= 1e-8
+        assert_close(ours.feature_matrices_, theirs.feature_matrices_, 1e-6)
+        assert_close(ours.dual_coef_, theirs.dual_coef_, 1e-5)
+        assert ours.score(split.X_test, split.y_test) == ours.history_["test_accuracy"][-1]
+
+
+def test_accuracy_curve_of_a_run_in_single_precision(emulated_backend):
+    split = ModularTask("x+y", 31).split(0.5, 0)
+    curves = [
+        RFMClassifier(31, backend=backend, solver="cg", iterations=20)
+        .fit(split.X_train, split.y_train, (split.X_test, split.y_test))
+        .history_
+        for backend in ("cuda", "cpp")
+    ]
+    assert np.abs(curves[0]["test_accuracy"] - curves[1]["test_accuracy"]).max() <= 0.01
+    assert curves[0]["residual"].max() <= 4e-5
+
+
+@pytest.mark.parametrize("kernel", ["gaussian", "quadratic", "ntk"])
+def test_dense_run(emulated_backend, kernel):
+    split = ModularTask("x+y", 7).split(0.5, 0)
+    models = [
+        RFMClassifier(
+            7, kernel, backend=backend, solver="cholesky", dtype="float64", iterations=2, ridge=1e-3
+        ).fit(split.X_train, split.y_train, (split.X_test, split.y_test))
+        for backend in ("cuda", "numpy")
+    ]
+    for key in ("train_mse", "test_mse", "test_accuracy", "feature_trace"):
+        np.testing.assert_allclose(*(model.history_[key] for model in models), rtol=1e-5)
+
+
+def test_tf32_rounds_the_factors_of_products_alone():
+    problem = make_problem(8, "float32", p=11, n=200, m=50, c=11)
+    kernel = CASES[0].kernel(22)
+    arguments = (kernel, problem.M, problem.evaluation, problem.train, problem.dual_coefficients)
+    exact = REFERENCE.decision_function(
+        kernel,
+        *(
+            argument.astype("float64") if argument.dtype == "float32" else argument
+            for argument in arguments[1:]
+        ),
+    )
+    error = [
+        np.abs(emulated_operations(tf32).decision_function(*arguments) - exact).max()
+        / np.abs(exact).max()
+        for tf32 in (False, True)
+    ]
+    assert error[0] < 1e-5 < error[1] < 2e-3
+
+
+def test_memory_decides_how_many_solutions_are_kept():
+    data = make_data(13)
+
+    class Small(CppOperations):
+        def available_bytes(self):
+            return GridMachine.required_bytes([data], 8, CPP, depth=4)
+
+    operations = Small()
+    grid = Grid(operations, quadratic_form(FAMILY[0].kernel(26)), data, "float64", 0.0, True)
+    machine = GridMachine(operations, grid, data, "float64", 1e-9)
+    assert machine.depth == 4
+    for _ in range(6):
+        assert machine.fit(np.eye(26)).residual <= 1e-9
+
+
+def test_without_a_gpu_every_way_in_says_what_is_missing(caplog):
+    if OBSTACLE is None:
+        pytest.skip("there is a GPU")
+    split = ModularTask("x+y", 5).split()
+    for backend in ("cuda", "cuda-tf32", "cupy"):
+        with pytest.raises(RuntimeError, match=f"backend: '{backend}'"):
+            RFMClassifier(5, backend=backend).fit(split.X_train, split.y_train)
+    with caplog.at_level(logging.INFO, logger="grokrfm"):
+        assert not backends.make_operations("auto").batched
+    assert "auto chose cpp" in caplog.text and "cuda" in caplog.text
+
+
+def test_the_built_extension_reports_its_devices():
+    module = pytest.importorskip("grokrfm._cuda", reason="the CUDA extension was not built")
+    assert module.build_info()["cuda_architectures"] == "80-real 90"
+    if module.device_count() == 0:
+        with pytest.raises(RuntimeError, match="there is no GPU"):
+            module.Device({}, False)
+    names = {name for name in dir(module) if not name.startswith("_")}
+    assert names == {name for name in dir(library()) if not name.startswith("_")}
+
+
+def test_importing_grokrfm_needs_no_cupy():
+    code = "import sys, grokrfm; sys.exit('cupy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
