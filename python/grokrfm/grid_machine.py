@@ -48,7 +48,10 @@ class Grid:
         self._second_moment = second_moment(self._mask, centred, xp)
         self._own = xp.zeros((*self.leading, p, p), dtype=dtype)
         # The rank of each training pair among those of its run in row-major order.
-        self._ranks = [np.argsort(np.argsort(run.train @ [p, 1])) for run in self.runs]
+        self._ranks = [
+            operations.asarray(np.argsort(np.argsort(run.train @ [p, 1])), np.int64)
+            for run in self.runs
+        ]
 
     def to_grid_order(self, dual_coefficients: Any) -> Any:
         """(n, c) in the order of the data -> (c, n) in row-major order of the pairs."""

@@ -56,6 +56,8 @@ def scores(sums: Iterable[float], m: int, n_classes: int) -> Scores:
 def scores_of_outputs(outputs: Any, labels: Any, xp: Any = np) -> Scores:
     """Scores of outputs (m, c) against labels (m,), arrays of the module `xp`."""
     m, c = outputs.shape
+    if m == 0:
+        return scores((), m, c)
     own = outputs[xp.arange(m), labels].astype(np.float64)
     sums = (
         (outputs.argmax(axis=1) == labels).sum(),
