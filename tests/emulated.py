@@ -1,7 +1,7 @@
 """The CUDA operations compiled for the host: all but the device layer is tested without a GPU.
 
 The sources of csrc/cuda are compiled as they are, with device_host.cpp in the place of
-device_cuda.cpp: plain loops, SciPy's BLAS, NumPy arrays. Built once for each state of the sources.
+device_cuda.cu: plain loops, SciPy's BLAS, NumPy arrays. Built once for each state of the sources.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ def _build():
     folder.mkdir(parents=True, exist_ok=True)
     flags = [
         "-std=c++17",
-        "-O2",
+        "-O1",
         "-fPIC",
         "-fvisibility=hidden",
         "-Wall",
@@ -45,7 +45,7 @@ def _build():
     flags += ["-Werror", "-DGROKRFM_EMULATED", "-DGROKRFM_MODULE=_cuda_emulated"]
     flags += ['-DGROKRFM_CUDA_COMPILER="none"', '-DGROKRFM_CUDA_ARCHITECTURES="host"']
     flags += [f"-isystem{path}" for path in (sysconfig.get_path("include"), pybind11.get_include())]
-    sources = [path for path in sorted((SOURCES / "cuda").iterdir()) if path.suffix == ".cu"]
+    sources = [path for path in files if path.suffix == ".cu" and path.stem != "device_cuda"]
     sources += [SOURCES / "cuda" / name for name in ("module.cpp", "device_host.cpp")]
     sources.append(SOURCES / "cpu" / "blas.cpp")
 

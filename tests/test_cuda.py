@@ -1,6 +1,6 @@
 """The CUDA operations against the reference: on a GPU, and compiled for the host.
 
-Everything but csrc/cuda/device_cuda.cpp and the loops of launch.h is the same in both.
+Everything but csrc/cuda/device_cuda.cu and the loops of launch.h is the same in both.
 """
 
 import logging
@@ -291,6 +291,21 @@ def test_runs_together_are_the_runs_alone(emulated_backend, kernel):
         assert_close(ours.feature_matrices_, theirs.feature_matrices_, 1e-6)
         assert_close(ours.dual_coef_, theirs.dual_coef_, 1e-5)
         assert ours.score(split.X_test, split.y_test) == ours.history_["test_accuracy"][-1]
+
+
+def test_runs_of_different_parameters_go_one_after_the_other(emulated_backend):
+    models = [
+        RFMClassifier(7, iterations=1, backend="cuda"),  # too few pairs for solver="cg"
+        RFMClassifier(7, iterations=2, backend="numpy"),
+        RFMClassifier(7, iterations=1, backend="cuda"),
+    ]
+    fitted = fit_many(models, splits(7)[:3])
+    assert fitted == models
+    assert [model.n_iter_ for model in fitted] == [1, 2, 1]
+    for model, split in zip(fitted, splits(7), strict=False):
+        np.testing.assert_array_equal(model.X_train_, split.X_train)
+    with pytest.raises(ValueError, match="splits: expected one a model, 3, got 2"):
+        fit_many(models, splits(7)[:2])
 
 
 def test_accuracy_curve_of_a_run_in_single_precision(emulated_backend):

@@ -31,22 +31,21 @@ if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
   set(CMAKE_CUDA_ARCHITECTURES 80-real 90)
 endif()
 set(CMAKE_CUDA_HOST_COMPILER ${CMAKE_CXX_COMPILER})
+set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
 enable_language(CUDA)
 set(CMAKE_CUDA_STANDARD 17)
 set(CMAKE_CUDA_STANDARD_REQUIRED ON)
-find_package(CUDAToolkit REQUIRED)
 
 pybind11_add_module(_cuda NO_EXTRAS
   csrc/cuda/agop.cu
   csrc/cuda/checks.cu
   csrc/cuda/cholesky_solve.cu
   csrc/cuda/decision_function.cu
-  csrc/cuda/device_cuda.cpp
+  csrc/cuda/device_cuda.cu
   csrc/cuda/grid_round.cu
   csrc/cuda/kernel_matrix.cu
   csrc/cuda/matrix_power.cu
   csrc/cuda/module.cpp)
-target_link_libraries(_cuda PRIVATE CUDA::cudart_static)
 target_compile_options(_cuda PRIVATE
   $<$<COMPILE_LANGUAGE:CUDA>:--extended-lambda>
   $<$<COMPILE_LANG_AND_ID:CXX,GNU,Clang>:-O3 -Wall -Wextra -Wconversion>)

@@ -1,5 +1,5 @@
 // What the operations know of a device: memory that is handed to them, copies, matrix products and
-// factorisations. Two implementations: device_cuda.cpp, and device_host.cpp, with which the test
+// factorisations. Two implementations: device_cuda.cu, and device_host.cpp, with which the test
 // suite runs the very same operations on the CPU. Loops over elements are in launch.h.
 //
 // Everything is asynchronous in the order of one stream; `read` alone waits. Nothing here allocates

@@ -1,15 +1,20 @@
 // Rounds on the grid for runs of one modulus, block of classes by block of classes. On the device
-// stay: the last solutions, the shared matrices, and for a block of m classes about eleven grids,
+// stay the last solutions and the shared matrices; a block of m classes works in ten grids,
 //
-//   bytes(runs, m) = runs itemsize (11 m p^2 + 4 (2p)^2 + 7 p^2 + 5 (2p) m) + smaller arrays.
+//   itemsize (10 m p pitch + 20 pitch^2 + 6 p pitch) a run, and arrays smaller by a factor p.
 //
-// In float32, for one run with half of all pairs (n = p^2 / 2) and the six solutions kept:
-//   p = 997:  solutions 6 p n = 11.9 GB; a block of 99 classes 4.3 GB; matrices .3 GB: 17 GB.
-//   p = 1999: a solution is 16.0 GB, so that three are kept, 47.9 GB (solvers choose how many by
-//             the free memory); a block of 25 classes 4.4 GB; matrices with those of the eigenvalue
-//             problem in float64 2 GB: 55 GB. Both fit into 80 GB.
-// A block takes 4 GB at most: its products have long sides of m p > 10^4 then, and more buys
-// nothing.
+// Counted for one run in float32 with half of all pairs, n = p^2 / 2, a solution being 4 p n bytes
+// and the p x p arrays of a round, those of the eigenvalue problem and of the array source among
+// them, at most 200:
+//
+//              solutions kept, and one for     block of classes,     p x p     together
+//              the dual coefficients           at most 4.3 GB        arrays
+//   p = 997    7 of 1.98 GB = 13.9 GB          100: 4.1 GB           .8 GB     19 GB
+//   p = 1999   4 of 15.98 GB = 63.9 GB         24: 4.3 GB            3.2 GB    71 GB
+//
+// Both fit into 80 GB: at p = 1999 three solutions are kept instead of six, as GridMachine decides
+// by the free memory. Larger blocks would buy nothing: the long side of a block's products is m p,
+// over 40,000.
 #include "../grid_round.h"
 #include "grid_solver.h"
 

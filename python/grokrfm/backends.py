@@ -87,7 +87,7 @@ def _cpp_operations() -> ArrayOperations:
 
 @cache
 def _cuda_operations(tf32: bool) -> ArrayOperations:
-    from . import _cuda  # type: ignore[attr-defined,unused-ignore]  # it may not have been built
+    from . import _cuda  # it may not have been built
     from .cuda import CudaOperations, library_routines
 
     return CudaOperations(_cuda, _cuda.Device(library_routines(), tf32), _import_cupy())

@@ -48,20 +48,22 @@ class Grid:
         self._second_moment = second_moment(self._mask, centred, xp)
         self._own = xp.zeros((*self.leading, p, p), dtype=dtype)
         # The rank of each training pair among those of its run in row-major order.
-        self._ranks = [
-            operations.asarray(np.argsort(np.argsort(run.train @ [p, 1])), np.int64)
-            for run in self.runs
-        ]
+        self._ranks = [np.argsort(np.argsort(run.train @ [p, 1])) for run in self.runs]
 
     def to_grid_order(self, dual_coefficients: Any) -> Any:
         """(n, c) in the order of the data -> (c, n) in row-major order of the pairs."""
-        dual = self._operations.xp.empty_like(dual_coefficients)
-        dual[self._ranks[0]] = dual_coefficients
-        return self._operations.xp.ascontiguousarray(dual.T)
+        xp = self._operations.xp
+        dual = xp.empty_like(dual_coefficients)
+        dual[xp.asarray(self._ranks[0])] = dual_coefficients
+        return xp.ascontiguousarray(dual.T)
 
-    def to_data_order(self, dual: Any, run: int = 0) -> Any:
-        """(c, n) in row-major order of the pairs -> (n, c) in the order of the data."""
-        return dual.T[self._ranks[run]]
+    def to_data_order(self, dual: Any, run: int = 0) -> NDArray[Any]:
+        """(c, n) in row-major order of the pairs -> (n, c) in the order of the data, on the host.
+
+        There, since at large moduli the device has no room for another copy.
+        """
+        ordered: NDArray[Any] = self._operations.to_numpy(dual).T[self._ranks[run]]
+        return ordered
 
     def rounds(
         self, M: Any, solutions: Any, tolerance: float, max_iterations: int, prediction: Any
@@ -197,12 +199,12 @@ class GridMachine:
         return int(self._cg_iterations[run])
 
     @property
-    def dual_coefficients(self) -> Any:
-        """Of the last `fit`, (n, c)."""
+    def dual_coefficients(self) -> NDArray[Any]:
+        """Of the last `fit`, (n, c), on the host."""
         return self._grid.to_data_order(self._solutions[:, 0])
 
-    def dual_coefficients_of(self, run: int) -> Any:
-        """Of one of several runs, (n, c)."""
+    def dual_coefficients_of(self, run: int) -> NDArray[Any]:
+        """Of one of several runs, (n, c), on the host."""
         pairs = len(self._grid.runs[run].train)
         return self._grid.to_data_order(self._solutions[run, :, 0, :pairs], run)
 

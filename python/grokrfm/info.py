@@ -17,7 +17,8 @@ def build_info() -> dict[str, Any]:
         compiled (whether the extension for the CPU is there), compiler, build_type,
         instruction_sets (of the leaf loops), instruction_set_in_use, hardware_threads, blas (list
         of the BLAS libraries loaded: library, version, architecture, threads), cuda (whether the
-        CUDA extension was built).
+        CUDA extension was built) and, if it was, cuda_compiler, cuda_architectures and cuda_devices
+        (number of GPUs, 0 without a driver).
     """
     compiled = find_spec("grokrfm._cpu") is not None
     info: dict[str, Any] = {"compiled": compiled}
@@ -36,4 +37,8 @@ def build_info() -> dict[str, Any]:
         if pool["user_api"] == "blas"
     ]
     info["cuda"] = find_spec("grokrfm._cuda") is not None
+    if info["cuda"]:
+        from . import _cuda
+
+        info |= _cuda.build_info() | {"cuda_devices": _cuda.device_count()}
     return info

@@ -125,5 +125,5 @@ def _fit_in_step(
         if t < model.iterations:
             M = operations.matrix_power(evaluations[0].agop(), model.agop_power)
     for run, (fitted, data) in enumerate(zip(models, runs, strict=True)):
-        dual = operations.to_numpy(machine.dual_coefficients_of(run))
+        dual = machine.dual_coefficients_of(run)
         fitted.adopt(kernel, operations, data, "cg", rows[run], matrices[run], dual)
