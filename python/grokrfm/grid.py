@@ -115,9 +115,9 @@ def kernel_diagonal(M: Any, form: Form, xp: Any = np) -> Any:
 
 def inverse_diagonal(M: Any, form: Form, ridge: float, mask: Any, xp: Any = np) -> Any:
     """1 / (k(x, x) + ridge) on training pairs, (…, p, p); 0 off them and where it is not > 0."""
-    diagonal = kernel_diagonal(M, form, xp) + ridge
-    good = (mask > 0) & (diagonal > 0)
-    return xp.where(good, 1 / xp.where(good, diagonal, 1), 0)
+    entries = kernel_diagonal(M, form, xp) + ridge
+    good = (mask > 0) & (entries > 0)
+    return xp.where(good, 1 / xp.where(good, entries, 1), 0)
 
 
 def pair_sums(weight: Any, xp: Any = np) -> Any:
@@ -239,7 +239,8 @@ def grid_round(
     iterations = xp.zeros(c, dtype=int)
     V = scatter(solutions[:, 0])
     if problem.max_iterations > 0:
-        V = scatter(sum(weight * solutions[:, k] for k, weight in enumerate(problem.prediction)))
+        weights = enumerate(problem.prediction)
+        V = scatter(sum(float(weight) * solutions[:, k] for k, weight in weights))
         energy = dots(V, times_kernel(V))
         scale = xp.where(energy > 0, dots(V, Y) / xp.where(energy > 0, energy, 1), 0)
         V = scale[:, None, None] * V  # the smallest error in the energy norm

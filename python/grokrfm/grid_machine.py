@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,6 +15,8 @@ from .grid import Form, GridProblem, GridSums, agop_from_sums, coarse_matrix, se
 from .machines import Data, Evaluation, SolverWarning, scores
 
 MAX_CG_ITERATIONS = 1000
+
+_logger = logging.getLogger("grokrfm")
 
 
 class Grid:
@@ -60,10 +63,10 @@ class Grid:
     def to_data_order(self, dual: Any, run: int = 0) -> NDArray[Any]:
         """(c, n) in row-major order of the pairs -> (n, c) in the order of the data, on the host.
 
-        There, since at large moduli the device has no room for another copy.
+        There, since at large moduli a device has no room for another copy; class by class, as the
+        other order would miss the caches.
         """
-        ordered: NDArray[Any] = self._operations.to_numpy(dual).T[self._ranks[run]]
-        return ordered
+        return np.take(self._operations.to_numpy(dual), self._ranks[run], axis=1).T
 
     def rounds(
         self, M: Any, solutions: Any, tolerance: float, max_iterations: int, prediction: Any
@@ -187,6 +190,8 @@ class GridMachine:
             if need + operations.block_bytes <= available:
                 break
             depth -= 1
+        if depth < self.depth:
+            _logger.info("solver: cg keeps %d solutions, %d need more memory", depth, self.depth)
         return depth
 
     @property
