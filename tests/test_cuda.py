@@ -9,11 +9,14 @@ import sys
 
 import numpy as np
 import pytest
+import scipy.linalg
 from cases import CASES, assert_close, make_problem, metric
+from device_arrays import DeviceArray, DeviceModule, xp
 from emulated import emulated_operations, library
 from grokrfm import ModularTask, RFMClassifier, backends, fit_many
 from grokrfm.array_operations import ArrayOperations
 from grokrfm.cpp import CppOperations
+from grokrfm.cuda import CudaOperations
 from grokrfm.grid import GridProblem
 from grokrfm.grid_machine import Grid, GridMachine
 from grokrfm.kernels import quadratic_form
@@ -331,6 +334,32 @@ def test_dense_run(emulated_backend, kernel):
     ]
     for key in ("train_mse", "test_mse", "test_accuracy", "feature_trace"):
         np.testing.assert_allclose(*(model.history_[key] for model in models), rtol=1e-5)
+
+
+@pytest.mark.parametrize("compiled", [True, False], ids=["cuda", "cupy"])
+@pytest.mark.parametrize("kernel, solver", [("general_quadratic", "cg"), ("gaussian", "cholesky")])
+def test_a_run_stays_on_the_device(compiled, kernel, solver, monkeypatch):
+    """With arrays that do not mix with the host's: what would fail under CuPy alone."""
+    with pytest.raises(TypeError, match="array of the host"):
+        xp.ones(2) + np.ones(2)
+    device = library().Device({}, False)
+    operations = CudaOperations(library(), device, xp) if compiled else ArrayOperations(xp)
+    monkeypatch.setattr("grokrfm.rfm.make_operations", lambda backend: operations)
+    monkeypatch.setattr("grokrfm.many.make_operations", lambda backend: operations)
+    monkeypatch.setattr(ArrayOperations, "_linalg", lambda self: DeviceModule(scipy.linalg))
+    split = ModularTask("x+y", 11).split(0.5, 0)
+    options = {"kernel": kernel, "solver": solver, "iterations": 2, "dtype": "float64"}
+    models = [RFMClassifier(11, backend=name, **options) for name in ("cuda", "cuda", "numpy")]
+    fit_many(models[:2], [split, split])
+    monkeypatch.undo()
+    models[2].fit(split.X_train, split.y_train, (split.X_test, split.y_test))
+    for model in models[:2]:
+        for key in ("train_mse", "test_mse", "feature_trace", "circulant_deviation"):
+            np.testing.assert_allclose(
+                model.history_[key], models[2].history_[key], rtol=1e-4, atol=1e-10
+            )
+        assert not isinstance(model.dual_coef_, DeviceArray)
+        assert not isinstance(model.feature_matrices_, DeviceArray)
 
 
 def test_tf32_rounds_the_factors_of_products_alone():

@@ -23,7 +23,7 @@ def make_operations(backend: str) -> ArrayOperations:
     ============  ========================================================================
     cuda          compiled code for NVIDIA GPUs on CuPy arrays
     cuda-tf32     the same; products of float32 matrices round their factors to 10 bits of
-                  mantissa (TF32), for tolerances of 1e-3 and above
+                  mantissa (TF32): residuals end at about 1e-3, so ask for no smaller tol
     cupy          the array source on a GPU
     cpp           compiled code for the CPU
     numpy         the array source on the CPU, the reference
