@@ -1,8 +1,8 @@
 """NumPy as if its arrays were on a device: what CuPy refuses, mixing with the host, raises here.
 
-Arrays made by the module `xp` are `DeviceArray`s, and so is all that comes out of them. A NumPy array
-of the host, scalars apart, may enter through `xp.array` and `xp.asarray` alone, and numbers of the
-device leave through `get`, `float`, `int` and `bool`.
+Arrays made by the module `xp` are `DeviceArray`s, and so is all that comes out of them. An array of
+the host may enter through `xp.array` and `xp.asarray` alone; numbers leave through `get`, `float`,
+`int` and `bool`.
 """
 
 from types import SimpleNamespace
