@@ -1,9 +1,9 @@
 // Networks f(x) = W2 phi(W1 x) without bias on pairs x = e_u + e_v, trained by minibatches.
 //
 // The first layer is two look-ups, z = W1'[u] + W1'[v], and its gradient a scatter: W1 is stored
-// transposed, (d, h), so that both touch contiguous rows. With rows X = (inputs) R, R the transform,
-// both become matrix products. Loss: mean of (f_c - 1[c = y])^2 over batch and classes, plus
-// penalty * tr(AGOP) of the batch,
+// transposed, (d, h), so that both touch contiguous rows. With rows X = (inputs) R, R the
+// transform, both become matrix products. Loss: mean of (f_c - 1[c = y])^2 over batch and classes,
+// plus penalty * tr(AGOP) of the batch,
 //   tr(AGOP) = 1/n sum_j |W2 diag(p_j) W1|^2 = sum_kl (A o B o S)_kl,  p_j = phi'(z_j),
 //   A = W2'W2, B = W1 W1', S = 1/n sum_j p_j p_j',
 // whose gradients are 2 W2 (B o S), 2 (A o S) W1 and, through z_j, (2/n) phi''(z_j) o (A o B) p_j.

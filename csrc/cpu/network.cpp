@@ -24,9 +24,12 @@ namespace {
 template <class Body>
 void with_activation(Activation activation, const Body& body) {
     switch (activation) {
-        case Activation::quadratic: return body(activations::Quadratic{});
-        case Activation::relu: return body(activations::Relu{});
-        case Activation::hermite: return body(activations::Hermite{});
+        case Activation::quadratic:
+            return body(activations::Quadratic{});
+        case Activation::relu:
+            return body(activations::Relu{});
+        case Activation::hermite:
+            return body(activations::Hermite{});
     }
 }
 
@@ -52,14 +55,15 @@ template <class T>
 struct Shared {
     Shared(const Network<T>& network, const Training& training, int threads)
         : barrier(threads),
-          outputs(static_cast<std::size_t>(2 * threads * training.batch_size *
-                                           network.second.rows)) {
+          outputs(
+              static_cast<std::size_t>(2 * threads * training.batch_size * network.second.rows)) {
         if (training.agop_penalty > 0)
             slopes = zeros<T>(training.batch_size * network.first.columns);
     }
     SpinBarrier barrier;
-    std::vector<T> outputs;  // of each thread's units, for this step and the one before, (2, t, n, c)
-    std::vector<T> slopes;   // phi'(z), (n, h), for the penalty
+    std::vector<T>
+        outputs;  // of each thread's units, for this step and the one before, (2, t, n, c)
+    std::vector<T> slopes;  // phi'(z), (n, h), for the penalty
 };
 
 // One thread's hidden units, from `begin` on.
@@ -99,8 +103,8 @@ class Worker {
         // dW2 = dF' phi and dz = (dF W2) phi'(z)
         multiply<T>('T', 'N', c_, width_, n, T(1), errors_.data(), c_, phi_.data(), width_, T(0),
                     second_gradient_.data(), width_);
-        multiply<T>('N', 'N', n, width_, c_, T(1), errors_.data(), c_, network_.second.data + begin_,
-                    h_, T(0), dz_.data(), width_);
+        multiply<T>('N', 'N', n, width_, c_, T(1), errors_.data(), c_,
+                    network_.second.data + begin_, h_, T(0), dz_.data(), width_);
         times_slope<T, Phi>(z_.data(), n * width_, dz_.data());
         if (penalised()) {
             add_penalty(n);
@@ -122,8 +126,7 @@ class Worker {
     }
 
     T* outputs(std::ptrdiff_t steps, int thread) const {
-        return shared_.outputs.data() +
-               (steps % 2 * threads_ + thread) * training_.batch_size * c_;
+        return shared_.outputs.data() + (steps % 2 * threads_ + thread) * training_.batch_size * c_;
     }
 
     void forward(const std::int32_t* inputs, std::ptrdiff_t n, std::ptrdiff_t steps) {
@@ -221,13 +224,13 @@ class Worker {
     Shared<T>& shared_;
     const int thread_, threads_;
     const std::ptrdiff_t d_, c_, h_, begin_, width_;
-    std::vector<T> z_, phi_, dz_;                               // (n, width)
-    std::vector<T> errors_;                                     // (n, c)
-    std::vector<T> second_gradient_, row_gradient_;             // (c, width), (width)
-    std::vector<T> first_gradient_;                             // (d, width), where it is dense
-    std::vector<T> rows_;                                       // transformed inputs, (n, d)
-    std::vector<T> a_, b_, s_;                                  // (width, h), for the penalty
-    std::vector<std::vector<std::ptrdiff_t>> users_;            // inputs that use a row of W1'
+    std::vector<T> z_, phi_, dz_;                     // (n, width)
+    std::vector<T> errors_;                           // (n, c)
+    std::vector<T> second_gradient_, row_gradient_;   // (c, width), (width)
+    std::vector<T> first_gradient_;                   // (d, width), where it is dense
+    std::vector<T> rows_;                             // transformed inputs, (n, d)
+    std::vector<T> a_, b_, s_;                        // (width, h), for the penalty
+    std::vector<std::vector<std::ptrdiff_t>> users_;  // inputs that use a row of W1'
 };
 
 // More threads than this gain nothing: a barrier costs as much as the work on some 32 units.
@@ -278,10 +281,10 @@ void network_outputs(Activation activation, Matrix<const T> first, Matrix<const 
     });
 }
 
-#define GROKRFM_INSTANTIATE(T)                                                                     \
-    template void network_epoch<T>(const Network<T>&, const Training&, ActiveIndices,              \
-                                   const std::int32_t*, const Matrix<const T>*, int);              \
-    template void network_outputs<T>(Activation, Matrix<const T>, Matrix<const T>, ActiveIndices,  \
+#define GROKRFM_INSTANTIATE(T)                                                                    \
+    template void network_epoch<T>(const Network<T>&, const Training&, ActiveIndices,             \
+                                   const std::int32_t*, const Matrix<const T>*, int);             \
+    template void network_outputs<T>(Activation, Matrix<const T>, Matrix<const T>, ActiveIndices, \
                                      const Matrix<const T>*, Matrix<T>, int);
 GROKRFM_INSTANTIATE(float)
 GROKRFM_INSTANTIATE(double)

@@ -96,8 +96,8 @@ struct Step {
           square_share(static_cast<T>(1 - training.beta_square)),
           epsilon(static_cast<T>(training.epsilon)) {
         const auto count = static_cast<double>(steps);
-        mean_rate = static_cast<T>(training.learning_rate /
-                                   (1 - std::pow(training.beta_mean, count)));
+        mean_rate =
+            static_cast<T>(training.learning_rate / (1 - std::pow(training.beta_mean, count)));
         root_scale = static_cast<T>(1 / std::sqrt(1 - std::pow(training.beta_square, count)));
     }
     T rate, decay, kept, mean_share, square_kept, square_share, epsilon;

@@ -105,16 +105,22 @@ def check_consistent(pairs: NDArray[np.int64], labels: NDArray[np.int64], modulu
         )
 
 
-def check_feature_matrix(name: str, value: Any, dimension: int) -> NDArray[np.float64]:
-    """Return the value as a finite symmetric (d, d) matrix in float64."""
+def check_matrix(name: str, value: Any, rows: int, columns: int) -> NDArray[np.float64]:
+    """Return the value as a finite (rows, columns) matrix in float64."""
     matrix = np.asarray(value)
     if not np.issubdtype(matrix.dtype, np.floating) and not np.issubdtype(matrix.dtype, np.integer):
         raise TypeError(f"{name}: expected a real dtype, got {matrix.dtype}")
-    if matrix.shape != (dimension, dimension):
-        raise ValueError(f"{name}: expected shape {(dimension, dimension)}, got {matrix.shape}")
+    if matrix.shape != (rows, columns):
+        raise ValueError(f"{name}: expected shape {(rows, columns)}, got {matrix.shape}")
     matrix = matrix.astype(np.float64)
     if not np.isfinite(matrix).all():
         raise ValueError(f"{name}: expected finite entries, got {matrix[~np.isfinite(matrix)][0]}")
+    return matrix
+
+
+def check_feature_matrix(name: str, value: Any, dimension: int) -> NDArray[np.float64]:
+    """Return the value as a finite symmetric (d, d) matrix in float64."""
+    matrix = check_matrix(name, value, dimension, dimension)
     asymmetry = float(np.abs(matrix - matrix.T).max())
     if asymmetry > 1e-5 * float(np.abs(matrix).max()):
         raise ValueError(

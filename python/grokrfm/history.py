@@ -48,6 +48,22 @@ def columns(rows: list[Row]) -> dict[str, NDArray[Any]]:
     return {key: np.array([row.get(key, np.nan) for row in rows]) for key in keys}
 
 
+def pack_rows(rows: list[Row]) -> Checkpoint:
+    """Columns under names of their own."""
+    return {f"history/{key}": values for key, values in columns(rows).items()}
+
+
+def unpack_rows(checkpoint: Mapping[str, NDArray[Any]]) -> list[Row]:
+    """Rows from what `pack_rows` returned."""
+    stored = {
+        key.removeprefix("history/"): values
+        for key, values in checkpoint.items()
+        if key.startswith("history/")
+    }
+    count = len(next(iter(stored.values())))
+    return [{key: float(values[t]) for key, values in stored.items()} for t in range(count)]
+
+
 def unpack(
     checkpoint: Mapping[str, NDArray[Any]], dimension: int
 ) -> tuple[list[Row], list[NDArray[Any]], NDArray[Any]]:
@@ -58,14 +74,7 @@ def unpack(
             f"checkpoint: expected a feature matrix of shape "
             f"{(dimension, dimension)}, got {M.shape}"
         )
-    matrices = list(checkpoint["feature_matrices"])
-    stored = {
-        key.removeprefix("history/"): values
-        for key, values in checkpoint.items()
-        if key.startswith("history/")
-    }
-    rows = [{key: float(values[t]) for key, values in stored.items()} for t in range(len(matrices))]
-    return rows, matrices, M
+    return unpack_rows(checkpoint), list(checkpoint["feature_matrices"]), M
 
 
 def pack(
@@ -78,6 +87,6 @@ def pack(
     return {
         "feature_matrices": np.stack(matrices),
         "next_feature_matrix": next_matrix,
-        **{f"history/{key}": values for key, values in columns(rows).items()},
+        **pack_rows(rows),
         **machine_state,
     }

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
 from functools import cache, partial
 from typing import Any
 
@@ -15,28 +13,17 @@ from numpy.typing import ArrayLike, NDArray
 from . import checks, features
 from .array_operations import ArrayOperations
 from .backends import BACKENDS, make_operations
+from .estimator import DTYPES, Estimator, check_classes, check_data, score_columns
 from .grid_machine import GridMachine
 from .history import Callback, Checkpoint, Round, columns, pack, unpack
 from .kernels import KERNELS, Kernel, make_kernel
-from .machines import (
-    CholeskyMachine,
-    Data,
-    Evaluation,
-    Scores,
-    pair_indices,
-    scores_of_outputs,
-)
+from .machines import CholeskyMachine, Evaluation, pair_indices
 from .solvers import SOLVERS, choose_solver, make_machine, require_memory
 
 CENTERINGS = ("per_class", "none")
-DTYPES = ("float32", "float64")
 
 
-class NotFittedError(ValueError, AttributeError):
-    """The estimator is used before `fit`."""
-
-
-class RFMClassifier:
+class RFMClassifier(Estimator):
     """Recursive Feature Machine on pairs of residues modulo p.
 
     From M_0, round t solves kernel ridge regression on one-hot labels with the kernel
@@ -133,29 +120,6 @@ class RFMClassifier:
         self.depth = depth
         self.n_classes = n_classes
 
-    @classmethod
-    def parameter_names(cls) -> tuple[str, ...]:
-        """Names of the constructor's parameters."""
-        return tuple(inspect.signature(cls).parameters)
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the constructor's parameters as given; `deep` is accepted for scikit-learn."""
-        return {name: getattr(self, name) for name in self.parameter_names()}
-
-    def set_params(self, **params: Any) -> RFMClassifier:
-        """Set constructor parameters by name; ValueError for an unknown name."""
-        for name, value in params.items():
-            if name not in self.parameter_names():
-                raise ValueError(
-                    f"{name}: not a parameter of RFMClassifier; expected one of "
-                    f"{', '.join(self.parameter_names())}"
-                )
-            setattr(self, name, value)
-        return self
-
-    def __repr__(self) -> str:
-        return f"RFMClassifier({', '.join(f'{k}={v!r}' for k, v in self.get_params().items())})"
-
     def fit(
         self,
         X: ArrayLike,
@@ -201,18 +165,13 @@ class RFMClassifier:
         """
         kernel, n_classes = self.check_parameters()
         p = int(self.modulus)
-        X_train = checks.check_pairs("X", X, p)
-        if len(X_train) == 0:
-            raise ValueError("X: expected at least one training pair, got none")
-        y_train = checks.check_labels("y", y, len(X_train), n_classes)
-        checks.check_consistent(X_train, y_train, p)
-        X_test, y_test = self._check_eval_set(eval_set, p, n_classes)
+        data = check_data(X, y, eval_set, p, n_classes)
+        checks.check_consistent(data.train, data.train_labels, p)
         start = (
             np.eye(2 * p)
             if feature_matrix is None
             else checks.check_feature_matrix("feature_matrix", feature_matrix, 2 * p)
         )
-        data = Data(X_train, y_train, X_test, y_test, p, n_classes)
         dtype = np.dtype(self.dtype)
         solver = choose_solver(self.solver, kernel, data, dtype.itemsize)
         require_memory(solver, data, dtype.itemsize, self.iterations + 1)
@@ -228,7 +187,7 @@ class RFMClassifier:
             tolerance=float(self.tol),
         )
         self.solver_ = solver
-        self.X_train_ = X_train
+        self.X_train_ = data.train
         self.classes_ = np.arange(n_classes)
         self._kernel, self._operations = kernel, operations
         rows: list[dict[str, float]] = []
@@ -275,27 +234,8 @@ class RFMClassifier:
         checks.check_one_of("dtype", self.dtype, DTYPES)
         checks.check_real("tol", self.tol, positive=True)
         depth = checks.check_integer("depth", self.depth, minimum=1)
-        n_classes = (
-            p
-            if self.n_classes is None
-            else checks.check_integer("n_classes", self.n_classes, minimum=1)
-        )
-        return make_kernel(
-            self.kernel, bandwidth=bandwidth, depth=depth, dimension=2 * p
-        ), n_classes
-
-    @staticmethod
-    def _check_eval_set(
-        eval_set: tuple[ArrayLike, ArrayLike] | None, modulus: int, n_classes: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        if eval_set is None:
-            return np.empty((0, 2), np.int64), np.empty(0, np.int64)
-        if not isinstance(eval_set, tuple | list) or len(eval_set) != 2:
-            raise TypeError(
-                f"eval_set: expected a tuple (X_test, y_test), got {type(eval_set).__name__}"
-            )
-        X_test = checks.check_pairs("eval_set[0]", eval_set[0], modulus)
-        return X_test, checks.check_labels("eval_set[1]", eval_set[1], len(X_test), n_classes)
+        chosen = make_kernel(self.kernel, bandwidth=bandwidth, depth=depth, dimension=2 * p)
+        return chosen, check_classes(self.n_classes, p)
 
     def _iterate(
         self,
@@ -313,8 +253,7 @@ class RFMClassifier:
             matrix = operations.to_numpy(M)
             record = {
                 "iteration": float(t),
-                **_prefixed("train", evaluation.train),
-                **_prefixed("test", evaluation.test),
+                **score_columns(evaluation.train, evaluation.test),
                 "feature_trace": float(np.trace(matrix, dtype=np.float64)),
                 "circulant_deviation": features.circulant_deviation(matrix[p:, :p]),
                 "residual": evaluation.residual,
@@ -365,8 +304,7 @@ class RFMClassifier:
 
     def decision_function(self, X: ArrayLike) -> NDArray[Any]:
         """Outputs f_c(x) of the final predictor, (m, c), for pairs X, (m, 2)."""
-        if not hasattr(self, "feature_matrix_"):
-            raise NotFittedError("RFMClassifier: expected a call of fit before this one")
+        self._require_fit()
         pairs = checks.check_pairs("X", X, self.modulus)
         operations: ArrayOperations = self._operations
         if len(pairs) == 0:
@@ -380,17 +318,3 @@ class RFMClassifier:
             operations.asarray(self.dual_coef_, dtype),
         )
         return operations.to_numpy(outputs)
-
-    def predict(self, X: ArrayLike) -> NDArray[np.int64]:
-        """Labels with the largest output, (m,), for pairs X, (m, 2)."""
-        labels: NDArray[np.int64] = self.decision_function(X).argmax(axis=1)
-        return labels
-
-    def score(self, X: ArrayLike, y: ArrayLike) -> float:
-        """Accuracy on pairs X, (m, 2), with labels y, (m,)."""
-        outputs = self.decision_function(X)
-        return scores_of_outputs(outputs, checks.check_labels("y", y, *outputs.shape)).accuracy
-
-
-def _prefixed(prefix: str, scores: Scores) -> dict[str, float]:
-    return {f"{prefix}_{name}": value for name, value in asdict(scores).items()}
