@@ -22,12 +22,19 @@ def _new_axes() -> Axes:
     return plt.subplots(layout="constrained")[1]
 
 
+def _time(history: Mapping[str, NDArray[Any]]) -> tuple[str, NDArray[Any]]:
+    """Return the name of a row, "iteration" or "epoch", and its number."""
+    name = "iteration" if "iteration" in history else "epoch"
+    return name, history[name]
+
+
 def plot_accuracy(history: Mapping[str, NDArray[Any]], ax: Axes | None = None) -> Axes:
     """Training and test accuracy over iterations."""
     ax = ax or _new_axes()
-    ax.plot(history["iteration"], 100 * history["train_accuracy"], color="0.6", label="training")
-    ax.plot(history["iteration"], 100 * history["test_accuracy"], color="C0", label="test")
-    ax.set(xlabel="iteration", ylabel="accuracy (%)", ylim=(-3, 103))
+    name, time = _time(history)
+    ax.plot(time, 100 * history["train_accuracy"], color="0.6", label="training")
+    ax.plot(time, 100 * history["test_accuracy"], color="C0", label="test")
+    ax.set(xlabel=name, ylabel="accuracy (%)", ylim=(-3, 103))
     ax.legend(frameon=False, loc="center left")
     return ax
 
@@ -35,12 +42,13 @@ def plot_accuracy(history: Mapping[str, NDArray[Any]], ax: Axes | None = None) -
 def plot_loss(history: Mapping[str, NDArray[Any]], ax: Axes | None = None) -> Axes:
     """Test squared error over iterations: of the correct class (left) and of all (right axis)."""
     ax = ax or _new_axes()
-    ax.plot(history["iteration"], history["test_correct_class_mse"], color="C3")
-    ax.set_xlabel("iteration")
+    name, time = _time(history)
+    ax.plot(time, history["test_correct_class_mse"], color="C3")
+    ax.set_xlabel(name)
     ax.set_ylabel("correct-class\nsquared error", color="C3")
     ax.set_ylim(bottom=0)
     right = ax.twinx()
-    right.plot(history["iteration"], history["test_mse"], color="C1")
+    right.plot(time, history["test_mse"], color="C1")
     right.set_ylabel("mean squared\nerror", color="C1")
     right.set_ylim(bottom=0)
     return ax
@@ -49,19 +57,14 @@ def plot_loss(history: Mapping[str, NDArray[Any]], ax: Axes | None = None) -> Ax
 def plot_progress_measures(history: Mapping[str, NDArray[Any]], ax: Axes | None = None) -> Axes:
     """Circulant deviation and alignment with the final feature matrix, over iterations."""
     ax = ax or _new_axes()
-    ax.plot(
-        history["iteration"],
-        history["circulant_deviation"],
-        color="C2",
-        label="circulant deviation",
-    )
-    ax.plot(
-        history["iteration"],
-        history["feature_alignment"],
-        color="C4",
-        label="alignment with final $M$",
-    )
-    ax.set(xlabel="iteration", ylabel="measure", ylim=(-0.03, 1.03))
+    name, time = _time(history)
+    measured = np.isfinite(history["feature_alignment"])  # networks are not measured in every row
+    for key, color, label in (
+        ("circulant_deviation", "C2", "circulant deviation"),
+        ("feature_alignment", "C4", "alignment with final $M$"),
+    ):
+        ax.plot(time[measured], history[key][measured], color=color, label=label)
+    ax.set(xlabel=name, ylabel="measure", ylim=(-0.03, 1.03))
     ax.legend(frameon=False, loc="center right")
     return ax
 
@@ -116,6 +119,7 @@ def plot_run(
         axes[name].tick_params(labelbottom=False)
         axes[name].sharex(axes["measures"])
     plot_feature_matrix(M, operation, axes["features"])
-    axes["features"].set_title(f"feature matrix after iteration {int(history['iteration'][-1])}")
+    name, time = _time(history)
+    axes["features"].set_title(f"feature matrix after {name} {int(time[-1])}")
     figure.suptitle(title)
     return figure

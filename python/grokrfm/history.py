@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 Row = dict[str, float]
 Checkpoint = dict[str, NDArray[Any]]
+
+
+class Recorded(Protocol):
+    """What a run folder needs of a round or an epoch."""
+
+    @property
+    def record(self) -> Row: ...
+
+    @property
+    def checkpoint(self) -> Callable[[], Checkpoint]: ...
 
 
 @dataclass(frozen=True)

@@ -26,9 +26,7 @@ ACTIVATIONS = {
     "quadratic": Activation(lambda z: z * z, lambda z: 2 * z, 2.0),
     "relu": Activation(lambda z: z * (z > 0), lambda z: (z > 0).astype(z.dtype), 0.0),
     # of mean 0 and variance 1 for Gaussian z
-    "hermite": Activation(
-        lambda z: (z * z - 1) * 0.5**0.5, lambda z: 2**0.5 * z, float(np.sqrt(2))
-    ),
+    "hermite": Activation(lambda z: (z * z - 1) * 0.5**0.5, lambda z: 2**0.5 * z, 2**0.5),
 }
 OPTIMIZERS = ("adamw", "sgd")
 
@@ -139,31 +137,39 @@ def gradients(xp: Any, training: Training, network: Network, X: Any, labels: Any
 
 def step(xp: Any, training: Training, network: Network, X: Any, labels: Any) -> Network:
     """One step of the optimiser on a batch."""
-    weights = (network.first, network.second)
-    slopes = gradients(xp, training, network, X, labels)
-    rate, decay, steps = training.learning_rate, training.weight_decay, network.steps + 1
+    steps = network.steps + 1
+    d_first, d_second = gradients(xp, training, network, X, labels)
     if training.optimizer == "sgd":
-        first, second = (w - rate * (g + decay * w) for w, g in zip(weights, slopes, strict=True))
-        return Network(first, second, (), steps)
-    means = [m + (1 - training.beta_mean) * (g - m) for m, g in zip(network.moments[::2], slopes)]
-    squares = [
-        training.beta_square * v + (1 - training.beta_square) * g * g
-        for v, g in zip(network.moments[1::2], slopes, strict=True)
-    ]
+        first = _sgd(training, network.first, d_first)
+        return Network(first, _sgd(training, network.second, d_second), (), steps)
+    first, *of_first = _adamw(xp, training, steps, network.first, d_first, *network.moments[:2])
+    second, *of_second = _adamw(xp, training, steps, network.second, d_second, *network.moments[2:])
+    return Network(first, second, (*of_first, *of_second), steps)
+
+
+def _sgd(training: Training, weights: Any, gradient: Any) -> Any:
+    return weights - training.learning_rate * (gradient + training.weight_decay * weights)
+
+
+def _adamw(
+    xp: Any, training: Training, steps: int, weights: Any, gradient: Any, mean: Any, square: Any
+) -> tuple[Any, Any, Any]:
+    """Weights, mean and mean square after the step number `steps`."""
+    rate = training.learning_rate
+    mean = mean + (1 - training.beta_mean) * (gradient - mean)
+    square = training.beta_square * square + (1 - training.beta_square) * gradient * gradient
     mean_rate = rate / (1 - training.beta_mean**steps)
     root_scale = (1 - training.beta_square**steps) ** -0.5
-    first, second = (
-        (1 - rate * decay) * w - mean_rate * m / (xp.sqrt(v) * root_scale + training.epsilon)
-        for w, m, v in zip(weights, means, squares, strict=True)
-    )
-    return Network(first, second, (means[0], squares[0], means[1], squares[1]), steps)
+    change = mean_rate * mean / (xp.sqrt(square) * root_scale + training.epsilon)
+    return (1 - rate * training.weight_decay) * weights - change, mean, square
 
 
 def epoch(xp: Any, training: Training, network: Network, X: Any, labels: Any) -> Network:
     """Steps through the inputs, a batch at a time, in the order given; the last may be smaller."""
-    for i in range(0, len(X), training.batch_size):
-        batch = slice(i, i + training.batch_size)
-        network = step(xp, training, network, X[batch], labels[batch])
+    with np.errstate(over="ignore", invalid="ignore"):  # of a network that diverges
+        for i in range(0, len(X), training.batch_size):
+            batch = slice(i, i + training.batch_size)
+            network = step(xp, training, network, X[batch], labels[batch])
     return network
 
 
