@@ -1,5 +1,7 @@
 """Networks: gradients, parity of the compiled loop, measures, estimator, targets."""
 
+import importlib
+import sys
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -528,6 +530,13 @@ def test_bindings_refuse_what_they_cannot_take():
     ]:
         with pytest.raises(error, match=message):
             _cpu.network_epoch(**{**good, **change})
+
+
+def test_the_torch_module_says_what_it_needs(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)  # as if it were not installed
+    monkeypatch.delitem(sys.modules, "grokrfm.torch", raising=False)
+    with pytest.raises(ImportError, match=r"pip install 'grokrfm\[torch\]'"):
+        importlib.import_module("grokrfm.torch")
 
 
 OPERATIONS = ("x+y", "x-y", "x*y", "x/y")
