@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .arrays import array_module
+
 
 def check_integer(
     name: str, value: Any, *, minimum: int | None = None, maximum: int | None = None
@@ -123,3 +125,11 @@ def check_feature_matrix(name: str, value: Any, dimension: int) -> NDArray[np.fl
         )
     symmetric: NDArray[np.float64] = 0.5 * (matrix + matrix.T)
     return symmetric
+
+
+def check_square(name: str, value: Any) -> Any:
+    """Return the value as a square float64 matrix of its own array module."""
+    matrix = array_module(value).asarray(value, dtype=np.float64)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.size == 0:
+        raise ValueError(f"{name}: expected a square matrix, got shape {matrix.shape}")
+    return matrix
