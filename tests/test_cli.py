@@ -88,7 +88,7 @@ def test_options_reach_the_machine(tmp_path):
 
 
 def test_every_estimator_parameter_is_an_option():
-    assert set(_ESTIMATOR_OPTIONS) | {"n_classes"} == set(
+    assert set(_ESTIMATOR_OPTIONS) | {"n_classes", "n_tasks"} == set(
         inspect.signature(RFMClassifier).parameters
     )
 

@@ -31,7 +31,7 @@ from .tasks import OPERATIONS, ModularTask
 GROKKED = 0.99  # test accuracy that counts as generalising
 INTERRUPTED = 130  # exit status after Ctrl-C, as shells have it
 
-# parameter of RFMClassifier -> (type, choices, help); n_classes follows from the task
+# parameter of RFMClassifier -> (type, choices, help); n_classes and n_tasks follow from the task
 _ESTIMATOR_OPTIONS: dict[str, tuple[type, Sequence[str] | None, str]] = {
     "modulus": (int, None, "p, the number of residues"),
     "kernel": (str, tuple(KERNELS), "kernel function"),

@@ -23,6 +23,7 @@ from .machines import (
     Data,
     Evaluation,
     Scores,
+    input_dimension,
     pair_indices,
     scores_of_outputs,
 )
@@ -75,6 +76,10 @@ class RFMClassifier:
         Hidden layers of the "ntk" kernel.
     n_classes : int, optional
         Number of classes c; the modulus unless given.
+    n_tasks : int
+        Number of tasks that share the outputs (`tasks.MultiTask`). With more than one the inputs
+        have a third column, the task's number, and one bit for each task after the first: d = 2p +
+        n_tasks − 1.
 
     Attributes
     ----------
@@ -87,7 +92,8 @@ class RFMClassifier:
         residual (largest relative residual over the classes); cg_iterations (most over the
         classes, 0 for cholesky); solver_fallback (1 where the solve took its fallback); seconds
         (wall time of the round, the update that led to M_t included).
-        Test quantities are NaN without evaluation pairs.
+        Test quantities are NaN without evaluation pairs. With several tasks also
+        train_accuracy_task_0, test_accuracy_task_0 and so on.
     feature_matrix_ : ndarray, shape (2p, 2p)
         M of the final predictor.
     feature_matrices_ : ndarray, shape (iterations + 1, 2p, 2p)
@@ -118,6 +124,7 @@ class RFMClassifier:
         tol: float = 1e-5,
         depth: int = 1,
         n_classes: int | None = None,
+        n_tasks: int = 1,
     ) -> None:
         self.modulus = modulus
         self.kernel = kernel
@@ -132,6 +139,7 @@ class RFMClassifier:
         self.tol = tol
         self.depth = depth
         self.n_classes = n_classes
+        self.n_tasks = n_tasks
 
     @classmethod
     def parameter_names(cls) -> tuple[str, ...]:
@@ -170,7 +178,7 @@ class RFMClassifier:
         Parameters
         ----------
         X : array_like of int, shape (n, 2)
-            Training pairs, residues in [0, modulus).
+            Training pairs, residues in [0, modulus); (n, 3) with several tasks.
         y : array_like of int, shape (n,)
             Labels in [0, n_classes).
         eval_set : (X_test, y_test), optional
@@ -200,19 +208,20 @@ class RFMClassifier:
             If the run cannot fit into the available memory, before any work.
         """
         kernel, n_classes = self.check_parameters()
-        p = int(self.modulus)
-        X_train = checks.check_pairs("X", X, p)
+        p, n_tasks = int(self.modulus), int(self.n_tasks)
+        d = input_dimension(p, n_tasks)
+        X_train = checks.check_pairs("X", X, p, n_tasks)
         if len(X_train) == 0:
             raise ValueError("X: expected at least one training pair, got none")
         y_train = checks.check_labels("y", y, len(X_train), n_classes)
-        checks.check_consistent(X_train, y_train, p)
-        X_test, y_test = self._check_eval_set(eval_set, p, n_classes)
+        checks.check_consistent(X_train, y_train)
+        X_test, y_test = self._check_eval_set(eval_set, p, n_classes, n_tasks)
         start = (
-            np.eye(2 * p)
+            np.eye(d)
             if feature_matrix is None
-            else checks.check_feature_matrix("feature_matrix", feature_matrix, 2 * p)
+            else checks.check_feature_matrix("feature_matrix", feature_matrix, d)
         )
-        data = Data(X_train, y_train, X_test, y_test, p, n_classes)
+        data = Data(X_train, y_train, X_test, y_test, p, n_classes, n_tasks)
         dtype = np.dtype(self.dtype)
         solver = choose_solver(self.solver, kernel, data, dtype.itemsize)
         require_memory(solver, data, dtype.itemsize, self.iterations + 1)
@@ -234,7 +243,7 @@ class RFMClassifier:
         rows: list[dict[str, float]] = []
         matrices: list[NDArray[Any]] = []
         if checkpoint is not None:
-            rows, matrices, start = unpack(checkpoint, 2 * p)
+            rows, matrices, start = unpack(checkpoint, d)
             if len(rows) > self.iterations:
                 raise ValueError(
                     f"checkpoint: expected one of a run with more than {len(rows) - 1} iterations, "
@@ -280,21 +289,22 @@ class RFMClassifier:
             if self.n_classes is None
             else checks.check_integer("n_classes", self.n_classes, minimum=1)
         )
-        return make_kernel(
-            self.kernel, bandwidth=bandwidth, depth=depth, dimension=2 * p
-        ), n_classes
+        n_tasks = checks.check_integer("n_tasks", self.n_tasks, minimum=1)
+        dimension = input_dimension(p, n_tasks)
+        kernel = make_kernel(self.kernel, bandwidth=bandwidth, depth=depth, dimension=dimension)
+        return kernel, n_classes
 
     @staticmethod
     def _check_eval_set(
-        eval_set: tuple[ArrayLike, ArrayLike] | None, modulus: int, n_classes: int
+        eval_set: tuple[ArrayLike, ArrayLike] | None, modulus: int, n_classes: int, n_tasks: int
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         if eval_set is None:
-            return np.empty((0, 2), np.int64), np.empty(0, np.int64)
+            return np.empty((0, 2 if n_tasks == 1 else 3), np.int64), np.empty(0, np.int64)
         if not isinstance(eval_set, tuple | list) or len(eval_set) != 2:
             raise TypeError(
                 f"eval_set: expected a tuple (X_test, y_test), got {type(eval_set).__name__}"
             )
-        X_test = checks.check_pairs("eval_set[0]", eval_set[0], modulus)
+        X_test = checks.check_pairs("eval_set[0]", eval_set[0], modulus, n_tasks)
         return X_test, checks.check_labels("eval_set[1]", eval_set[1], len(X_test), n_classes)
 
     def _iterate(
@@ -316,7 +326,7 @@ class RFMClassifier:
                 **_prefixed("train", evaluation.train),
                 **_prefixed("test", evaluation.test),
                 "feature_trace": float(np.trace(matrix, dtype=np.float64)),
-                "circulant_deviation": features.circulant_deviation(matrix[p:, :p]),
+                "circulant_deviation": features.circulant_deviation(matrix[p : 2 * p, :p]),
                 "residual": evaluation.residual,
                 "cg_iterations": float(machine.cg_iterations),
                 "solver_fallback": float(machine.fallback),
@@ -363,11 +373,45 @@ class RFMClassifier:
         self.dual_coef_ = self._operations.to_numpy(machine.dual_coefficients)
         self.n_iter_ = len(rows) - 1
 
-    def decision_function(self, X: ArrayLike) -> NDArray[Any]:
-        """Outputs f_c(x) of the final predictor, (m, c), for pairs X, (m, 2)."""
+    def class_agops(self, classes: Iterable[int] | None = None) -> NDArray[Any]:
+        """AGOP of single outputs of the final predictor on the training pairs.
+
+        All classes' together sum to the AGOP, from which the next feature matrix would come.
+
+        Parameters
+        ----------
+        classes : iterable of int, optional
+            Which outputs; all unless given.
+
+        Returns
+        -------
+        ndarray, shape (len(classes), d, d)
+            About 8 n² + 4 n p² flops each.
+        """
+        self._require_fit()
+        chosen = list(self.classes_ if classes is None else classes)
+        for label in chosen:
+            checks.check_integer("classes", label, minimum=0, maximum=len(self.classes_) - 1)
+        operations, dtype = self._operations, self.dual_coef_.dtype
+        M = operations.asarray(self.feature_matrix_, dtype)
+        train = operations.asarray(pair_indices(self.X_train_, self.modulus), np.int32)
+        centred = self.centering == "per_class"
+        agops = np.empty((len(chosen), *M.shape), dtype)
+        for agop, label in zip(agops, chosen, strict=True):
+            column = operations.asarray(self.dual_coef_[:, [label]], dtype)
+            agop[...] = operations.to_numpy(
+                operations.agop(self._kernel, M, train, column, centred)
+            )
+        return agops
+
+    def _require_fit(self) -> None:
         if not hasattr(self, "feature_matrix_"):
             raise NotFittedError("RFMClassifier: expected a call of fit before this one")
-        pairs = checks.check_pairs("X", X, self.modulus)
+
+    def decision_function(self, X: ArrayLike) -> NDArray[Any]:
+        """Outputs f_c(x) of the final predictor, (m, c), for pairs X, (m, 2)."""
+        self._require_fit()
+        pairs = checks.check_pairs("X", X, self.modulus, self.n_tasks)
         operations: ArrayOperations = self._operations
         if len(pairs) == 0:
             return np.empty((0, len(self.classes_)), self.dual_coef_.dtype)
@@ -393,4 +437,7 @@ class RFMClassifier:
 
 
 def _prefixed(prefix: str, scores: Scores) -> dict[str, float]:
-    return {f"{prefix}_{name}": value for name, value in asdict(scores).items()}
+    values = asdict(scores)
+    for task, accuracy in enumerate(values.pop("task_accuracy")):
+        values[f"accuracy_task_{task}"] = accuracy
+    return {f"{prefix}_{name}": value for name, value in values.items()}
