@@ -18,11 +18,11 @@ import numpy as np
 from . import __version__
 from .backends import BACKENDS
 from .checks import check_integer
-from .features import circulant_deviation, cross_block
 from .history import Callback, Round
 from .info import build_info
 from .kernels import KERNELS
 from .machines import SolverWarning
+from .measures import FeatureMeasures
 from .rfm import CENTERINGS, DTYPES, RFMClassifier
 from .runs import RunFolder, unused_path
 from .solvers import SOLVERS
@@ -204,18 +204,18 @@ def _run(options: argparse.Namespace) -> int:
         }
         folder = RunFolder.create(_output_path(options), config)
 
-    def deviation_of_task(current: Round) -> None:
-        current.record["circulant_deviation"] = circulant_deviation(
-            cross_block(current.feature_matrix, task.operation)
-        )
-
     def store_checkpoint(current: Round) -> None:
         every = options.checkpoint_every
         if every and (current.iteration + 1) % every == 0 and current.iteration < model.iterations:
             folder.store_checkpoint(current)
 
     progress = _Progress()
-    callbacks: list[Callback] = [deviation_of_task, folder.append, store_checkpoint, progress]
+    callbacks: list[Callback] = [
+        FeatureMeasures(task.operation),
+        folder.append,
+        store_checkpoint,
+        progress,
+    ]
     if hasattr(options, "stop_accuracy"):
         callbacks.append(lambda current: current.record["test_accuracy"] >= options.stop_accuracy)
     print(f"grokrfm {__version__}: {title}")
