@@ -1,4 +1,4 @@
-"""Command line: `grokrfm run` and `grokrfm info`."""
+"""Command line: `grokrfm run`, `grokrfm figures` and `grokrfm info`."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from . import __version__
 from .backends import BACKENDS
 from .checks import check_integer
+from .figures import FIGURES, Settings, choose_figures, make_figures
 from .history import Callback, Round
 from .info import build_info
 from .kernels import KERNELS
@@ -133,8 +135,46 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="run folder to make (default: a new one under runs/)",
     )
+    _add_figures_command(commands)
     commands.add_parser("info", help="print what was built and what it runs on, as JSON")
     return parser
+
+
+def _add_figures_command(commands: Any) -> None:
+    figures = commands.add_parser(
+        "figures",
+        help="make the paper's figures, and our own",
+        description="Make the figures: PNG, the plotted numbers (.npz), and figures.json with\n"
+        "settings and times. Runs are kept in the folder's runs/ and used again.",
+        epilog="figures:\n"
+        + "\n".join(f"  {figure.name:12s} {figure.title}" for figure in FIGURES),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    figures.add_argument(
+        "--only", nargs="+", metavar="NAME", help="names of figures (default: all)"
+    )
+    figures.add_argument(
+        "--quick", action="store_true", help="fewer points and one seed: a minute or two"
+    )
+    figures.add_argument(
+        "--seeds",
+        type=int,
+        metavar="N",
+        help="runs with seeds 0 to N-1; bands show their range (default: 3, or 1 with --quick)",
+    )
+    figures.add_argument(
+        "--output", type=Path, default=Path("figures"), metavar="FOLDER", help="default: figures/"
+    )
+
+
+def _figures(options: argparse.Namespace) -> int:
+    quick = options.quick
+    n_seeds = (1 if quick else 3) if options.seeds is None else options.seeds
+    settings = Settings(quick, check_integer("seeds", n_seeds, minimum=1))
+    seconds = make_figures(options.output, options.only, settings)
+    count = len(choose_figures(options.only))
+    print(f"{count} figure{'s' if count > 1 else ''} in {_duration(seconds)}: {options.output}")
+    return 0
 
 
 class _Progress:
@@ -293,7 +333,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "info":
             print(json.dumps(build_info(), indent=2))
             return 0
-        return _run(options)
+        return _figures(options) if options.command == "figures" else _run(options)
     except (TypeError, ValueError, RuntimeError, MemoryError, OSError) as error:
         print(f"grokrfm: error: {error}", file=sys.stderr)
         return 2

@@ -48,7 +48,7 @@ def scores(best_class: Any, own: Any, squares: float, labels: Any, n_classes: in
     own = own.astype(np.float64)
     return Scores(
         accuracy=float((best_class == labels).mean()),
-        mse=float((squares - 2 * own.sum() + m) / (m * n_classes)),
+        mse=max(float(squares - 2 * own.sum() + m), 0.0) / (m * n_classes),  # < 0 by rounding alone
         correct_class_mse=float(((own - 1) ** 2).mean()),
     )
 
