@@ -91,7 +91,7 @@ def test_alignment():
     "message, call",
     [
         (
-            r"block: expected shape \(p, p\), got \(2, 3\)",
+            r"block: expected a square matrix, got shape \(2, 3\)",
             lambda: features.circulant_deviation(np.ones((2, 3))),
         ),
         (

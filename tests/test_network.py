@@ -9,8 +9,8 @@ import pytest
 from cases import assert_close
 from grokrfm import (
     FCNClassifier,
-    FeatureRecorder,
     ModularTask,
+    NetworkMeasures,
     NotFittedError,
     _cpu,
     memory,
@@ -258,7 +258,7 @@ def fit(p=11, operation="x+y", callbacks=(), input_transform=None, checkpoint=No
 
 
 def test_history_and_recorder():
-    model = fit(epochs=5, callbacks=[FeatureRecorder("x+y", every=2)])
+    model = fit(epochs=5, callbacks=[NetworkMeasures("x+y", every=2)])
     history = model.history_
     assert all(values.shape == (6,) for values in history.values())
     np.testing.assert_array_equal(history["epoch"], np.arange(6))
@@ -355,7 +355,7 @@ def test_checkpoint_goes_on_to_the_same_history(optimizer):
         if current.epoch == 2:
             stored.append(current.checkpoint())
 
-    recorder = FeatureRecorder(every=2)
+    recorder = NetworkMeasures(every=2)
     settings = {"epochs": 5, "optimizer": optimizer, "learning_rate": 0.01}
     whole = fit(callbacks=[recorder, store], **settings)
     resumed = fit(callbacks=[recorder], checkpoint=stored[0], **settings)
@@ -546,7 +546,7 @@ OPERATIONS = ("x+y", "x-y", "x*y", "x/y")
 def test_networks_grok_within_20_epochs(operation, seed):
     split = ModularTask(operation, 61).split(0.5, seed)
     model = FCNClassifier(61, epochs=20, seed=seed)
-    recorder = FeatureRecorder(operation, every=20)
+    recorder = NetworkMeasures(operation, every=20)
     model.fit(split.X_train, split.y_train, (split.X_test, split.y_test), [recorder])
     accuracy = model.history_["test_accuracy"]
     assert accuracy[8] < 0.15

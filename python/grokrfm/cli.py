@@ -1,4 +1,4 @@
-"""Command line: `grokrfm run`, `grokrfm train-net` and `grokrfm info`."""
+"""Command line: `grokrfm run`, `train-net`, `figures` and `info`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from . import __version__
+from . import __version__, figures_command
 from .commands import RUN, TRAIN_NET
 from .info import build_info
 from .machines import SolverWarning
@@ -23,6 +23,7 @@ def _parser() -> argparse.ArgumentParser:
     # A command adds its parser, whose default `handler` takes the options.
     RUN.add_to(commands)
     TRAIN_NET.add_to(commands)
+    figures_command.add_to(commands)
     info = commands.add_parser("info", help="print what was built and what it runs on, as JSON")
     info.set_defaults(handler=_info)
     return parser

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from .backends import BACKENDS
 from .estimator import DTYPES
-from .features import circulant_deviation, cross_block
-from .history import Round, Row
+from .history import Row
 from .kernels import KERNELS
+from .measures import FeatureMeasures
 from .network import FCNClassifier
 from .network_arrays import ACTIVATIONS, OPTIMIZERS
-from .network_features import FeatureRecorder
+from .network_features import NetworkMeasures
 from .rfm import CENTERINGS, RFMClassifier
 from .sessions import Option, TrainingCommand
 from .solvers import SOLVERS
 
-# n_classes follows from the task in both
+# n_classes and n_tasks follow from the task
 _BOTH: dict[str, Option] = {
     "backend": (str, BACKENDS, "where the operations run"),
     "dtype": (str, DTYPES, "precision of the run"),
@@ -51,15 +50,6 @@ _NETWORK_OPTIONS: dict[str, Option] = {
     "initialization_scale": (float, None, "initial weights are uniform on +-scale/sqrt(fan-in)"),
     **_BOTH,
 }
-
-
-def _deviation_of_task(options: argparse.Namespace) -> Callable[[Round], None]:
-    def callback(current: Round) -> None:
-        current.record["circulant_deviation"] = circulant_deviation(
-            cross_block(current.feature_matrix, options.operation)
-        )
-
-    return callback
 
 
 def _rfm_columns(record: Row) -> str:
@@ -95,7 +85,7 @@ RUN = TrainingCommand(
     checkpoint_every=5,
     label=lambda options: f"{options.kernel} kernel",
     folder=lambda options: str(options.kernel),
-    callbacks=lambda options: [_deviation_of_task(options)],
+    callbacks=lambda options: [FeatureMeasures(options.operation)],
     columns=_rfm_columns,
     arrays=_rfm_arrays,
     summary=_rfm_summary,
@@ -152,7 +142,7 @@ TRAIN_NET = TrainingCommand(
     checkpoint_every=25,
     label=lambda options: f"{options.hidden_width} {options.activation} units",
     folder=lambda options: f"network_{options.activation}",
-    callbacks=lambda options: [FeatureRecorder(options.operation, options.record_every)],
+    callbacks=lambda options: [NetworkMeasures(options.operation, options.record_every)],
     columns=_network_columns,
     arrays=_network_arrays,
     summary=_network_summary,

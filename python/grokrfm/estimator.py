@@ -77,27 +77,31 @@ def check_classes(n_classes: int | None, modulus: int) -> int:
     return checks.check_integer("n_classes", n_classes, minimum=1)
 
 
-def check_data(X: ArrayLike, y: ArrayLike, eval_set: Any, modulus: int, n_classes: int) -> Data:
+def check_data(
+    X: ArrayLike, y: ArrayLike, eval_set: Any, modulus: int, n_classes: int, n_tasks: int = 1
+) -> Data:
     """Return training and evaluation pairs with their labels; TypeError or ValueError if bad."""
-    X_train = checks.check_pairs("X", X, modulus)
+    X_train = checks.check_pairs("X", X, modulus, n_tasks)
     if len(X_train) == 0:
         raise ValueError("X: expected at least one training pair, got none")
     y_train = checks.check_labels("y", y, len(X_train), n_classes)
-    X_test, y_test = np.empty((0, 2), np.int64), np.empty(0, np.int64)
+    X_test, y_test = X_train[:0], y_train[:0]
     if eval_set is not None:
         if not isinstance(eval_set, tuple | list) or len(eval_set) != 2:
             raise TypeError(
                 f"eval_set: expected a tuple (X_test, y_test), got {type(eval_set).__name__}"
             )
-        X_test = checks.check_pairs("eval_set[0]", eval_set[0], modulus)
+        X_test = checks.check_pairs("eval_set[0]", eval_set[0], modulus, n_tasks)
         y_test = checks.check_labels("eval_set[1]", eval_set[1], len(X_test), n_classes)
-    return Data(X_train, y_train, X_test, y_test, modulus, n_classes)
+    return Data(X_train, y_train, X_test, y_test, modulus, n_classes, n_tasks)
 
 
 def score_columns(train: Scores, test: Scores) -> Row:
     """train_accuracy, test_accuracy, train_mse … for a row of the history."""
-    return {
-        f"{prefix}_{name}": value
-        for prefix, scores in (("train", train), ("test", test))
-        for name, value in asdict(scores).items()
-    }
+    row: Row = {}
+    for prefix, scores in (("train", train), ("test", test)):
+        values = asdict(scores)
+        for task, accuracy in enumerate(values.pop("task_accuracy")):
+            values[f"accuracy_task_{task}"] = accuracy
+        row |= {f"{prefix}_{name}": value for name, value in values.items()}
+    return row

@@ -14,6 +14,7 @@ from .array_operations import ArrayOperations
 from .checks import check_integer
 from .features import circulant_deviation, cross_block
 from .history import Checkpoint
+from .measures import feature_measures
 from .network_arrays import Network
 
 
@@ -143,20 +144,25 @@ def feature_correlation(A: ArrayLike, B: ArrayLike, diagonal: bool = True) -> fl
     return float(np.vdot(a, b)) / norms if norms > 0 else float("nan")
 
 
-class FeatureRecorder:
+class NetworkMeasures:
     """Callback of `FCNClassifier.fit` that measures the features of the network.
 
-    Columns of the history: circulant_deviation_circulant and circulant_deviation_hankel of the
-    cross block of √AGOP, and their smaller one circulant_deviation; agop_trace; nfm_correlation
-    and nfm_correlation_off_diagonal between NFM and √AGOP. `matrices_["feature_matrix"]` keeps
-    √AGOP, and `feature_alignment` becomes its cosine with the last one kept.
+    Columns of the history: `measures.feature_measures` of √AGOP, its circulant deviation in either
+    orientation too, circulant_deviation_circulant and circulant_deviation_hankel; agop_trace;
+    nfm_correlation and nfm_correlation_off_diagonal between NFM and √AGOP. √AGOP itself is kept in
+    `matrices_["feature_matrix"]`, and feature_alignment becomes its cosine with the last one.
 
     Parameters
     ----------
     operation : str
-        For "x*y" and "x/y" the cross block is in discrete-log order.
+        Of the task; for "x*y" and "x/y" the cross block is in the order of discrete logarithms.
     every : int
-        Epochs between two measurements, ≥ 1; the last epoch is measured too.
+        Epochs from one measurement to the next; the last epoch is measured too.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `every` is not a positive integer.
     """
 
     def __init__(self, operation: str = "x+y", every: int = 1) -> None:
@@ -169,12 +175,12 @@ class FeatureRecorder:
         features = current.network.feature_matrix()
         nfm = current.network.neural_feature_matrix()
         block = cross_block(features, self.operation)
-        deviations = {name: circulant_deviation(block, name) for name in ("circulant", "hankel")}
         current.record.update(
-            circulant_deviation=min(deviations.values()),
+            feature_measures(features, self.operation),
+            circulant_deviation_circulant=circulant_deviation(block, "circulant"),
+            circulant_deviation_hankel=circulant_deviation(block, "hankel"),
             agop_trace=float((features.astype(np.float64) ** 2).sum()),
             nfm_correlation=feature_correlation(nfm, features),
             nfm_correlation_off_diagonal=feature_correlation(nfm, features, diagonal=False),
-            **{f"circulant_deviation_{name}": value for name, value in deviations.items()},
         )
         current.keep("feature_matrix", features)

@@ -17,7 +17,7 @@ from .estimator import DTYPES, Estimator, check_classes, check_data, score_colum
 from .grid_machine import GridMachine
 from .history import Callback, Checkpoint, Round, columns, pack, unpack
 from .kernels import KERNELS, Kernel, make_kernel
-from .machines import CholeskyMachine, Evaluation, pair_indices
+from .machines import CholeskyMachine, Evaluation, input_dimension, pair_indices
 from .solvers import SOLVERS, choose_solver, make_machine, require_memory
 
 CENTERINGS = ("per_class", "none")
@@ -62,6 +62,10 @@ class RFMClassifier(Estimator):
         Hidden layers of the "ntk" kernel.
     n_classes : int, optional
         Number of classes c; the modulus unless given.
+    n_tasks : int
+        Number of tasks that share the outputs (`tasks.MultiTask`). With more than one the inputs
+        have a third column, the task's number, and one bit for each task after the first: d = 2p +
+        n_tasks − 1.
 
     Attributes
     ----------
@@ -74,7 +78,8 @@ class RFMClassifier(Estimator):
         residual (largest relative residual over the classes); cg_iterations (most over the
         classes, 0 for cholesky); solver_fallback (1 where the solve took its fallback); seconds
         (wall time of the round, the update that led to M_t included).
-        Test quantities are NaN without evaluation pairs.
+        Test quantities are NaN without evaluation pairs. With several tasks also
+        train_accuracy_task_0, test_accuracy_task_0 and so on.
     feature_matrix_ : ndarray, shape (2p, 2p)
         M of the final predictor.
     feature_matrices_ : ndarray, shape (iterations + 1, 2p, 2p)
@@ -105,6 +110,7 @@ class RFMClassifier(Estimator):
         tol: float = 1e-5,
         depth: int = 1,
         n_classes: int | None = None,
+        n_tasks: int = 1,
     ) -> None:
         self.modulus = modulus
         self.kernel = kernel
@@ -119,6 +125,7 @@ class RFMClassifier(Estimator):
         self.tol = tol
         self.depth = depth
         self.n_classes = n_classes
+        self.n_tasks = n_tasks
 
     def fit(
         self,
@@ -134,7 +141,7 @@ class RFMClassifier(Estimator):
         Parameters
         ----------
         X : array_like of int, shape (n, 2)
-            Training pairs, residues in [0, modulus).
+            Training pairs, residues in [0, modulus); (n, 3) with several tasks.
         y : array_like of int, shape (n,)
             Labels in [0, n_classes).
         eval_set : (X_test, y_test), optional
@@ -164,13 +171,14 @@ class RFMClassifier(Estimator):
             If the run cannot fit into the available memory, before any work.
         """
         kernel, n_classes = self.check_parameters()
-        p = int(self.modulus)
-        data = check_data(X, y, eval_set, p, n_classes)
-        checks.check_consistent(data.train, data.train_labels, p)
+        p, n_tasks = int(self.modulus), int(self.n_tasks)
+        d = input_dimension(p, n_tasks)
+        data = check_data(X, y, eval_set, p, n_classes, n_tasks)
+        checks.check_consistent(data.train, data.train_labels)
         start = (
-            np.eye(2 * p)
+            np.eye(d)
             if feature_matrix is None
-            else checks.check_feature_matrix("feature_matrix", feature_matrix, 2 * p)
+            else checks.check_feature_matrix("feature_matrix", feature_matrix, d)
         )
         dtype = np.dtype(self.dtype)
         solver = choose_solver(self.solver, kernel, data, dtype.itemsize)
@@ -193,7 +201,7 @@ class RFMClassifier(Estimator):
         rows: list[dict[str, float]] = []
         matrices: list[NDArray[Any]] = []
         if checkpoint is not None:
-            rows, matrices, start = unpack(checkpoint, 2 * p)
+            rows, matrices, start = unpack(checkpoint, d)
             if len(rows) > self.iterations:
                 raise ValueError(
                     f"checkpoint: expected one of a run with more than {len(rows) - 1} iterations, "
@@ -234,8 +242,10 @@ class RFMClassifier(Estimator):
         checks.check_one_of("dtype", self.dtype, DTYPES)
         checks.check_real("tol", self.tol, positive=True)
         depth = checks.check_integer("depth", self.depth, minimum=1)
-        chosen = make_kernel(self.kernel, bandwidth=bandwidth, depth=depth, dimension=2 * p)
-        return chosen, check_classes(self.n_classes, p)
+        n_tasks = checks.check_integer("n_tasks", self.n_tasks, minimum=1)
+        dimension = input_dimension(p, n_tasks)
+        kernel = make_kernel(self.kernel, bandwidth=bandwidth, depth=depth, dimension=dimension)
+        return kernel, check_classes(self.n_classes, p)
 
     def _iterate(
         self,
@@ -255,7 +265,7 @@ class RFMClassifier(Estimator):
                 "iteration": float(t),
                 **score_columns(evaluation.train, evaluation.test),
                 "feature_trace": float(np.trace(matrix, dtype=np.float64)),
-                "circulant_deviation": features.circulant_deviation(matrix[p:, :p]),
+                "circulant_deviation": features.circulant_deviation(matrix[p : 2 * p, :p]),
                 "residual": evaluation.residual,
                 "cg_iterations": float(machine.cg_iterations),
                 "solver_fallback": float(machine.fallback),
@@ -302,10 +312,41 @@ class RFMClassifier(Estimator):
         self.dual_coef_ = self._operations.to_numpy(machine.dual_coefficients)
         self.n_iter_ = len(rows) - 1
 
+    def class_agops(self, classes: Iterable[int] | None = None) -> NDArray[Any]:
+        """AGOP of single outputs of the final predictor on the training pairs.
+
+        All classes' together sum to the AGOP, from which the next feature matrix would come.
+
+        Parameters
+        ----------
+        classes : iterable of int, optional
+            Which outputs; all unless given.
+
+        Returns
+        -------
+        ndarray, shape (len(classes), d, d)
+            About 8 n² + 4 n p² flops each.
+        """
+        self._require_fit()
+        chosen = list(self.classes_ if classes is None else classes)
+        for label in chosen:
+            checks.check_integer("classes", label, minimum=0, maximum=len(self.classes_) - 1)
+        operations, dtype = self._operations, self.dual_coef_.dtype
+        M = operations.asarray(self.feature_matrix_, dtype)
+        train = operations.asarray(pair_indices(self.X_train_, self.modulus), np.int32)
+        centred = self.centering == "per_class"
+        agops = np.empty((len(chosen), *M.shape), dtype)
+        for agop, label in zip(agops, chosen, strict=True):
+            column = operations.asarray(self.dual_coef_[:, [label]], dtype)
+            agop[...] = operations.to_numpy(
+                operations.agop(self._kernel, M, train, column, centred)
+            )
+        return agops
+
     def decision_function(self, X: ArrayLike) -> NDArray[Any]:
         """Outputs f_c(x) of the final predictor, (m, c), for pairs X, (m, 2)."""
         self._require_fit()
-        pairs = checks.check_pairs("X", X, self.modulus)
+        pairs = checks.check_pairs("X", X, self.modulus, self.n_tasks)
         operations: ArrayOperations = self._operations
         if len(pairs) == 0:
             return np.empty((0, len(self.classes_)), self.dual_coef_.dtype)

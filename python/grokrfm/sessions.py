@@ -199,7 +199,7 @@ class _Progress:
             f"  test {100 * record['test_accuracy']:6.2f} %"
             f"  {self._command.columns(record)}"
             f"  {record['seconds']:.2f} s"
-            f"  {_duration(left)} left"
+            f"  {duration(left)} left"
         )
         if self._live:
             width = shutil.get_terminal_size().columns - 1
@@ -299,7 +299,8 @@ def _train(command: TrainingCommand, options: argparse.Namespace) -> int:
     return INTERRUPTED if interrupted else 0
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return seconds in words."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     minutes, rest = divmod(int(seconds), 60)

@@ -25,6 +25,8 @@ def grid_obstacle(kernel: Kernel, data: Data) -> str | None:
     """Why the run cannot go over the grid of pairs, or None."""
     if quadratic_form(kernel) is None:
         return f"the {kernel.name} kernel is not of the quadratic family"
+    if data.n_tasks > 1:
+        return "inputs with a task bit are not pairs"
     pairs = np.concatenate([data.train, data.test]) @ [data.modulus, 1]
     if len(np.unique(pairs)) < len(pairs):
         return "a pair is given more than once among training and evaluation pairs"
@@ -64,7 +66,7 @@ def choose_solver(solver: str, kernel: Kernel, data: Data, itemsize: int) -> str
 def require_memory(solver: str, data: Data, itemsize: int, matrices: int) -> None:
     """Raise MemoryError if a run that keeps that many feature matrices cannot fit."""
     machine = GridMachine if solver == "cg" else CholeskyMachine
-    need = machine.required_bytes(data, itemsize) + matrices * (2 * data.modulus) ** 2 * itemsize
+    need = machine.required_bytes(data, itemsize) + matrices * data.dimension**2 * itemsize
     memory.require(
         need,
         f"a run with solver '{solver}' on {len(data.train)} training pairs",

@@ -1,0 +1,117 @@
+"""Makes figures: runs what is missing, draws, stores picture and numbers."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..experiments import ResultStore
+from ..info import build_info
+from ..storage import write_atomically
+from .registry import Figure, Settings
+from .rfm import FIGURES
+
+
+def choose_figures(names: Sequence[str] | None) -> list[Figure]:
+    """Return the figures of these names in their own order; all unless given.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown.
+    """
+    known = {figure.name: figure for figure in FIGURES}
+    unknown = [name for name in names or () if name not in known]
+    if unknown:
+        raise ValueError(
+            f"figures: expected names among {', '.join(known)}; got {', '.join(unknown)}"
+        )
+    return [figure for figure in FIGURES if not names or figure.name in names]
+
+
+def make_figures(
+    output: Path, names: Sequence[str] | None = None, settings: Settings | None = None
+) -> float:
+    """Make figures in a folder: figure_<name>.png, and the plotted numbers as .npz.
+
+    Results of runs are kept under `output`/runs, and used again by every figure that needs them.
+    figures.json says with which settings, on what and in how many seconds each figure was made;
+    runs that were there already take no time.
+
+    Returns
+    -------
+    float
+        Seconds taken.
+
+    Raises
+    ------
+    ValueError
+        For an unknown figure.
+    OSError
+        If the folder cannot be written.
+    RuntimeError
+        If matplotlib or tqdm is missing.
+    """
+    chosen = choose_figures(names)
+    settings = settings or Settings()
+    try:
+        import matplotlib
+        from tqdm import tqdm
+    except ImportError as error:
+        raise RuntimeError(
+            "figures: matplotlib and tqdm are missing, pip install 'grokrfm[plot]'"
+        ) from error
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    store = ResultStore(output / "runs")
+    began = time.perf_counter()
+    grids = {figure.name: figure.grid(settings) for figure in chosen}
+    needed = dict.fromkeys(run for grid in grids.values() for runs in grid.values() for run in runs)
+    missing = [run for run in needed if not store.path(run).exists()]
+    report: dict[str, Any] = _read(output / "figures.json")
+    bar_format = "{desc}{percentage:3.0f} % |{bar}| {elapsed} passed, {remaining} left"
+    with tqdm(total=sum(run.cost for run in missing), bar_format=bar_format) as bar:
+        for figure in chosen:
+            started = time.perf_counter()
+            bar.set_description(f"figure {figure.name}")
+            grid = grids[figure.name]
+            runs = [run for over_seeds in grid.values() for run in over_seeds]
+            fresh = sum(run in missing for run in runs)
+            data = figure.collect(grid, store.results(runs, bar.update))
+            axes = figure.plot(data)
+            picture = np.ravel(axes)[0].figure
+            picture.suptitle(figure.title)
+            stem = output / f"figure_{figure.name}"
+            write_atomically(
+                stem.with_suffix(".png"), lambda file, f=picture: f.savefig(file, dpi=130)
+            )
+            write_atomically(
+                stem.with_suffix(".npz"), lambda file, d=data: np.savez_compressed(file, **d)
+            )
+            plt.close(picture)
+            missing = [run for run in missing if run not in runs]
+            report[figure.name] = {
+                "title": figure.title,
+                "quick": settings.quick,
+                "seeds": settings.n_seeds,
+                "seconds": round(time.perf_counter() - started, 2),
+                "runs": len(runs),
+                "runs_done_now": fresh,
+            }
+    report["machine"] = build_info()
+    text = json.dumps(report, indent=1) + "\n"
+    write_atomically(output / "figures.json", lambda file: file.write(text.encode()))
+    return time.perf_counter() - began
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    content: dict[str, Any] = json.loads(path.read_text())
+    return content
