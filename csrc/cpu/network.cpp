@@ -87,12 +87,10 @@ class Worker {
         for (auto* block : {&z_, &phi_, &dz_}) *block = zeros<T>(n * width_);
         errors_ = zeros<T>(n * c_);
         second_gradient_ = zeros<T>(c_ * width_);
-        row_gradient_ = zeros<T>(width_);
+        first_gradient_ = zeros<T>(d_ * width_);
         if (transform) rows_ = zeros<T>(n * d_);
-        if (transform || penalised()) first_gradient_ = zeros<T>(d_ * width_);
         if (penalised())
             for (auto* block : {&a_, &b_, &s_}) *block = zeros<T>(width_ * h_);
-        users_.resize(static_cast<std::size_t>(d_));
     }
 
     void step(const std::int32_t* inputs, const std::int32_t* labels, std::ptrdiff_t n,
@@ -106,14 +104,17 @@ class Worker {
         multiply<T>('N', 'N', n, width_, c_, T(1), errors_.data(), c_,
                     network_.second.data + begin_, h_, T(0), dz_.data(), width_);
         times_slope<T, Phi>(z_.data(), n * width_, dz_.data());
+        std::fill(first_gradient_.begin(), first_gradient_.end(), T(0));
         if (penalised()) {
             add_penalty(n);
             shared_.barrier.wait();  // all have read the weights that are now to change
         }
         if (transform_)
-            multiply<T>('T', 'N', d_, width_, n, T(1), rows_.data(), d_, dz_.data(), width_,
-                        penalised() ? T(1) : T(0), first_gradient_.data(), width_);
-        update(inputs, n, steps + 1);
+            multiply<T>('T', 'N', d_, width_, n, T(1), rows_.data(), d_, dz_.data(), width_, T(1),
+                        first_gradient_.data(), width_);
+        else
+            scatter(inputs, n);
+        update(steps + 1);
     }
 
  private:
@@ -181,30 +182,22 @@ class Worker {
         multiply<T>('N', 'T', c_, width_, h_, weight, second, h_, b_.data(), h_, T(1),
                     second_gradient_.data(), width_);
         multiply_entries(a_.data(), s_.data(), width_ * h_, a_.data());
-        multiply<T>('N', 'T', d_, width_, h_, weight, first, h_, a_.data(), h_, T(0),
+        multiply<T>('N', 'T', d_, width_, h_, weight, first, h_, a_.data(), h_, T(1),
                     first_gradient_.data(), width_);
     }
 
-    // The gradient of a row of W1' is the sum over the inputs that use it, formed and consumed in
-    // the first-level cache.
-    void update(const std::int32_t* inputs, std::ptrdiff_t n, std::ptrdiff_t steps) {
+    // In a row of W1' at a time, what the inputs that use it add to its gradient.
+    void scatter(const std::int32_t* inputs, std::ptrdiff_t n) {
+        for (std::ptrdiff_t i = 0; i < 2 * n; ++i)
+            add_row(dz_.data() + i / 2 * width_, width_,
+                    first_gradient_.data() + inputs[i] * width_);
+    }
+
+    void update(std::ptrdiff_t steps) {
         const Step<T> step(training_, steps);
-        if (!transform_) {
-            for (auto& users : users_) users.clear();
-            for (std::ptrdiff_t i = 0; i < n; ++i)
-                for (std::ptrdiff_t slot = 0; slot < 2; ++slot)
-                    users_[static_cast<std::size_t>(inputs[2 * i + slot])].push_back(i);
-        }
-        for (std::ptrdiff_t v = 0; v < d_; ++v) {
-            T* gradient = first_gradient_.empty() ? row_gradient_.data()
-                                                  : first_gradient_.data() + v * width_;
-            if (first_gradient_.empty()) std::fill_n(gradient, width_, T(0));
-            if (!transform_)
-                for (const std::ptrdiff_t i : users_[static_cast<std::size_t>(v)])
-                    add_row(dz_.data() + i * width_, width_, gradient);
-            take(step, gradient, v * h_ + begin_, network_.first.data, network_.first_mean,
-                 network_.first_square);
-        }
+        for (std::ptrdiff_t v = 0; v < d_; ++v)
+            take(step, first_gradient_.data() + v * width_, v * h_ + begin_, network_.first.data,
+                 network_.first_mean, network_.first_square);
         for (std::ptrdiff_t l = 0; l < c_; ++l)
             take(step, second_gradient_.data() + l * width_, l * h_ + begin_, network_.second.data,
                  network_.second_mean, network_.second_square);
@@ -224,13 +217,11 @@ class Worker {
     Shared<T>& shared_;
     const int thread_, threads_;
     const std::ptrdiff_t d_, c_, h_, begin_, width_;
-    std::vector<T> z_, phi_, dz_;                     // (n, width)
-    std::vector<T> errors_;                           // (n, c)
-    std::vector<T> second_gradient_, row_gradient_;   // (c, width), (width)
-    std::vector<T> first_gradient_;                   // (d, width), where it is dense
-    std::vector<T> rows_;                             // transformed inputs, (n, d)
-    std::vector<T> a_, b_, s_;                        // (width, h), for the penalty
-    std::vector<std::vector<std::ptrdiff_t>> users_;  // inputs that use a row of W1'
+    std::vector<T> z_, phi_, dz_;                      // (n, width)
+    std::vector<T> errors_;                            // (n, c)
+    std::vector<T> first_gradient_, second_gradient_;  // (d, width), (c, width)
+    std::vector<T> rows_;                              // transformed inputs, (n, d)
+    std::vector<T> a_, b_, s_;                         // (width, h), for the penalty
 };
 
 // More threads than this gain nothing: a barrier costs as much as the work on some 32 units.

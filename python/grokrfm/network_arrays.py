@@ -92,10 +92,10 @@ def outputs(activation: str, network: Network, X: Any) -> Any:
     return ACTIVATIONS[activation].value(X @ network.first) @ network.second.T
 
 
-def couplings(activation: str, network: Network, X: Any) -> tuple[Any, Any]:
-    """φ′(Z), (n, h), and S = φ′(Z)ᵀ φ′(Z) / n, (h, h)."""
+def slope_moment(activation: str, network: Network, X: Any) -> Any:
+    """S = φ′(Z)ᵀ φ′(Z) / n with Z = X W₁ᵀ, (h, h)."""
     slopes = ACTIVATIONS[activation].slope(X @ network.first)
-    return slopes, slopes.T @ slopes / len(X)
+    return slopes.T @ slopes / len(X)
 
 
 def loss(xp: Any, training: Training, network: Network, X: Any, labels: Any) -> float:
@@ -105,7 +105,7 @@ def loss(xp: Any, training: Training, network: Network, X: Any, labels: Any) -> 
     value = float((F * F).mean())
     if training.agop_penalty:
         W1, W2 = network.first.T, network.second
-        _, S = couplings(training.activation, network, X)
+        S = slope_moment(training.activation, network, X)
         value += training.agop_penalty * float(((W2.T @ W2) * (W1 @ W1.T) * S).sum())
     return value
 
@@ -113,7 +113,7 @@ def loss(xp: Any, training: Training, network: Network, X: Any, labels: Any) -> 
 def gradients(xp: Any, training: Training, network: Network, X: Any, labels: Any) -> Any:
     """Gradients of `loss` in W₁ᵀ, (d, h), and W₂, (c, h).
 
-    With A = W₂ᵀW₂, B = W₁W₁ᵀ and S of `couplings`, tr(AGOP) = Σ (A∘B∘S) has the gradients
+    With A = W₂ᵀW₂, B = W₁W₁ᵀ and S of `slope_moment`, tr(AGOP) = Σ (A∘B∘S) has the gradients
     2 (A∘S) W₁ and 2 W₂ (B∘S), and through Z (2/n) φ″(Z) ∘ (φ′(Z) (A∘B)).
     """
     phi = ACTIVATIONS[training.activation]
@@ -128,7 +128,7 @@ def gradients(xp: Any, training: Training, network: Network, X: Any, labels: Any
     if training.agop_penalty:
         weight = 2 * training.agop_penalty
         A, B = network.second.T @ network.second, network.first.T @ network.first
-        _, S = couplings(training.activation, network, X)
+        S = slopes.T @ slopes / len(X)
         d_second += weight * network.second @ (B * S)
         d_first = weight * network.first @ (A * S)
         d_Z += weight / len(X) * phi.curvature * (slopes @ (A * B))
@@ -175,14 +175,14 @@ def epoch(xp: Any, training: Training, network: Network, X: Any, labels: Any) ->
 
 def agop(activation: str, network: Network, X: Any) -> Any:
     """AGOP = 1/n Σ_j J_j J_jᵀ = W₁ᵀ ((W₂ᵀW₂) ∘ S) W₁ over the inputs X, (d, d)."""
-    _, S = couplings(activation, network, X)
+    S = slope_moment(activation, network, X)
     G = network.first @ ((network.second.T @ network.second) * S) @ network.first.T
     return 0.5 * (G + G.T)
 
 
 def class_agops(xp: Any, activation: str, network: Network, X: Any) -> Any:
     """AGOP of each output, W₁ᵀ ((w_c w_cᵀ) ∘ S) W₁ with w_c the row c of W₂, (c, d, d)."""
-    _, S = couplings(activation, network, X)
+    S = slope_moment(activation, network, X)
     result = xp.empty((len(network.second), *2 * network.first.shape[:1]), network.first.dtype)
     for G, w in zip(result, network.second, strict=True):
         weighted = network.first * w
