@@ -20,7 +20,7 @@ from .machines import Data, Scores, pair_indices, scores_of_outputs
 from .network_arrays import ACTIVATIONS, OPTIMIZERS, Network, Training, initial_network
 from .network_features import Epoch, EpochCallback, TrainedNetwork
 
-Kept = dict[str, list[tuple[int, NDArray[Any]]]]  # name -> epoch and array
+Kept = dict[str, dict[int, NDArray[Any]]]  # name -> epoch -> array
 
 
 class FCNClassifier(Estimator):
@@ -280,16 +280,10 @@ class FCNClassifier(Estimator):
             self.network_ = trained
 
             def keep(name: str, array: NDArray[Any], t: int = t) -> None:
-                kept.setdefault(name, []).append((t, array))
+                kept.setdefault(name, {})[t] = array
 
-            current = Epoch(
-                t,
-                self.epochs,
-                record,
-                trained,
-                keep,
-                partial(_pack, operations, rows, kept, network),
-            )
+            checkpoint = partial(_pack, operations, rows, kept, network)
+            current = Epoch(t, self.epochs, record, trained, keep, checkpoint)
             # Every callback is called, whatever the others return.
             if any([callback(current) for callback in callbacks]):
                 return
@@ -298,14 +292,12 @@ class FCNClassifier(Estimator):
         """Turn completed epochs into the fitted attributes."""
         if not rows:
             return
-        features = kept.get("feature_matrix", [])
-        for t, matrix in features:
-            rows[t]["feature_alignment"] = alignment(matrix, features[-1][1])
+        features = kept.get("feature_matrix", {})
+        for t, matrix in features.items():
+            rows[t]["feature_alignment"] = alignment(matrix, features[max(features)])
         self.history_ = columns(rows)
-        self.matrices_ = {name: np.stack([a for _, a in arrays]) for name, arrays in kept.items()}
-        self.matrix_epochs_ = {
-            name: np.array([t for t, _ in arrays]) for name, arrays in kept.items()
-        }
+        self.matrices_ = {name: np.stack(list(arrays.values())) for name, arrays in kept.items()}
+        self.matrix_epochs_ = {name: np.array(list(arrays)) for name, arrays in kept.items()}
         self.n_iter_ = len(rows) - 1
 
     @property
@@ -330,27 +322,22 @@ def _scores(network: TrainedNetwork, inputs: Any, labels: NDArray[np.int64]) -> 
 def _pack(operations: ArrayOperations, rows: list[Row], kept: Kept, network: Network) -> Checkpoint:
     """Return everything from which a run goes on after its last row."""
     host = network.map(operations.to_numpy)
-    return {
-        **pack_rows(rows),
-        **{f"matrices/{name}": np.stack([a for _, a in arrays]) for name, arrays in kept.items()},
-        **{
-            f"matrix_epochs/{name}": np.array([t for t, _ in arrays])
-            for name, arrays in kept.items()
-        },
-        "first": host.first,
-        "second": host.second,
-        **{f"moment/{k}": moment for k, moment in enumerate(host.moments)},
-        "steps": np.array(host.steps),
-    }
+    packed = {**pack_rows(rows), "first": host.first, "second": host.second}
+    packed |= {f"moment/{k}": moment for k, moment in enumerate(host.moments)}
+    packed["steps"] = np.array(host.steps)
+    for name, arrays in kept.items():
+        packed[f"matrices/{name}"] = np.stack(list(arrays.values()))
+        packed[f"matrix_epochs/{name}"] = np.array(list(arrays))
+    return packed
 
 
 def _unpack(
     checkpoint: Mapping[str, NDArray[Any]], initial: Network
 ) -> tuple[list[Row], Kept, Network]:
     """Rows, kept arrays and network; the shapes and dtypes must be those of the initial network."""
-    arrays = {"first": initial.first, "second": initial.second}
-    arrays |= {f"moment/{k}": moment for k, moment in enumerate(initial.moments)}
-    for name, expected in arrays.items():
+    shaped = {"first": initial.first, "second": initial.second}
+    shaped |= {f"moment/{k}": moment for k, moment in enumerate(initial.moments)}
+    for name, expected in shaped.items():
         given = checkpoint.get(name)
         if given is None or given.shape != expected.shape or given.dtype != expected.dtype:
             found = "none" if given is None else f"{given.dtype} of shape {given.shape}"
@@ -362,10 +349,8 @@ def _unpack(
     for key, epochs in checkpoint.items():
         if key.startswith("matrix_epochs/"):
             name = key.removeprefix("matrix_epochs/")
-            kept[name] = [
-                (int(t), array)
-                for t, array in zip(epochs, checkpoint[f"matrices/{name}"], strict=True)
-            ]
+            arrays = zip(epochs, checkpoint[f"matrices/{name}"], strict=True)
+            kept[name] = {int(t): array for t, array in arrays}
     moments = tuple(checkpoint[f"moment/{k}"] for k in range(len(initial.moments)))
     network = Network(checkpoint["first"], checkpoint["second"], moments, int(checkpoint["steps"]))
     return unpack_rows(checkpoint), kept, network
