@@ -166,6 +166,4 @@ class ResultStore:
 
     def _store(self, experiment: Experiment, result: Result) -> None:
         arrays: dict[str, Any] = result
-        write_atomically(
-            self.path(experiment), lambda file: np.savez_compressed(file, **arrays)
-        )
+        write_atomically(self.path(experiment), lambda file: np.savez_compressed(file, **arrays))

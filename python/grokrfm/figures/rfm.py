@@ -98,9 +98,7 @@ def plot_losses(data: Data, axes: Any = None) -> Any:
 def plot_final_features(data: Data, axes: Any = None) -> Any:
     """Figure 3: final feature matrices of the four operations; four Axes."""
     axes = new_axes(2, 2, height=3.6) if axes is None else axes
-    for label, matrices, ax in zip(
-        data["labels"], data["matrix_30"], np.ravel(axes), strict=True
-    ):
+    for label, matrices, ax in zip(data["labels"], data["matrix_30"], np.ravel(axes), strict=True):
         plot_feature_matrix(matrices[0], str(label), ax)
         ax.set_title(SIGNS[str(label)])
     return axes
@@ -188,9 +186,7 @@ def plot_enforced_structure(data: Data, axes: Any = None) -> Any:
 
 def _two_tasks(settings: Settings) -> Grid:
     tasks, iterations = ("x+y", "x^2+y^2"), 20 if settings.quick else 30
-    return {
-        "61": [RFMRun(tasks, 61, 0.8, seed, "gaussian", iterations) for seed in settings.seeds]
-    }
+    return {"61": [RFMRun(tasks, 61, 0.8, seed, "gaussian", iterations) for seed in settings.seeds]}
 
 
 def plot_two_tasks(data: Data, axes: Any = None) -> Any:
