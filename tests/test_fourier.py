@@ -45,7 +45,7 @@ def kernel_machine(B):
 
 @pytest.mark.parametrize("p", [5, 8])
 def test_theorem_away_from_unit_vectors(p):
-    """The paper's equality does not extend there: two more terms appear, the same for all classes."""
+    """The equality does not extend there: two more terms appear, the same for all classes."""
     rng = np.random.default_rng(0)
     Z = rng.normal(size=(20, 2 * p))
     first, second = Z[:, :p], Z[:, p:]

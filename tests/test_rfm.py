@@ -123,7 +123,7 @@ def test_several_tasks_need_the_task_of_each_input():
     split = MultiTask(["x+y", "x-y"], 5).split(0.7)
     for X, message in (
         (split.X_train[:, :2], r"X: expected shape \(n, 3\), got"),
-        (split.X_train + [0, 0, 1], r"X: expected tasks in \[0, 2\), got 2"),
+        (split.X_train + np.array([0, 0, 1]), r"X: expected tasks in \[0, 2\), got 2"),
     ):
         with pytest.raises(ValueError, match=message):
             RFMClassifier(5, n_tasks=2).fit(X, split.y_train)

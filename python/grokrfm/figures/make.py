@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from ..experiments import ResultStore
 from ..info import build_info
 from ..storage import write_atomically
-from .registry import Figure, Settings
+from .registry import Data, Figure, Settings
 from .rfm import FIGURES
 
 
@@ -88,12 +89,8 @@ def make_figures(
             picture = np.ravel(axes)[0].figure
             picture.suptitle(figure.title)
             stem = output / f"figure_{figure.name}"
-            write_atomically(
-                stem.with_suffix(".png"), lambda file, f=picture: f.savefig(file, dpi=130)
-            )
-            write_atomically(
-                stem.with_suffix(".npz"), lambda file, d=data: np.savez_compressed(file, **d)
-            )
+            write_atomically(stem.with_suffix(".png"), partial(picture.savefig, dpi=130))
+            write_atomically(stem.with_suffix(".npz"), partial(_save, data))
             plt.close(picture)
             missing = [run for run in missing if run not in runs]
             report[figure.name] = {
@@ -108,6 +105,11 @@ def make_figures(
     text = json.dumps(report, indent=1) + "\n"
     write_atomically(output / "figures.json", lambda file: file.write(text.encode()))
     return time.perf_counter() - began
+
+
+def _save(data: Data, file: BinaryIO) -> None:
+    arrays: dict[str, Any] = dict(data)
+    np.savez_compressed(file, **arrays)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import features
-from ..experiments import Experiment, RFMRun
+from ..experiments import RFMRun
 from .panels import COLOURS, SIGNS, new_axes, plot_band, plot_feature_matrix
 from .registry import Data, Figure, Grid, Results, Settings, columns, last_rows
 
