@@ -89,7 +89,7 @@ def make_figures(
 
             data = figure.collect(grid, store.results(_runs(grid), done))
             axes = figure.plot(data)
-            picture = np.ravel(axes)[0].figure
+            picture = np.ravel([axes])[0].figure
             picture.suptitle(figure.title)
             stem = output / f"figure_{figure.name}"
             write_atomically(stem.with_suffix(".png"), partial(picture.savefig, dpi=130))

@@ -181,16 +181,16 @@ def _two_tasks(settings: Settings) -> Grid:
     return {"61": [RFMRun(tasks, 61, 0.8, seed, "gaussian", iterations) for seed in settings.seeds]}
 
 
-def plot_two_tasks(data: Data, axes: Any = None) -> Any:
+def plot_two_tasks(data: Data, ax: Any = None) -> Any:
     """Figure A4: accuracy on each of two tasks with shared outputs; one Axes."""
-    axes = new_axes(width=6) if axes is None else axes
+    ax = new_axes(width=6)[0] if ax is None else ax
     for task, (operation, colour) in enumerate((("x+y", "C0"), ("x^2+y^2", "C4"))):
         curves = data[f"test_accuracy_task_{task}"][0]
         x = np.arange(curves.shape[-1])
-        plot_band(x, 100 * curves, axes[0], color=colour, label=SIGNS[operation])
-    panel(axes[0], "test accuracy (%)", percent=True)
-    axes[0].legend(frameon=False)
-    return axes
+        plot_band(x, 100 * curves, ax, color=colour, label=SIGNS[operation])
+    panel(ax, "test accuracy (%)", percent=True)
+    ax.legend(frameon=False)
+    return ax
 
 
 # Figure A10: over the training fraction
@@ -246,16 +246,16 @@ def _moduli(settings: Settings) -> Grid:
     return {str(p): [RFMRun(("x+y",), p, seed=seed) for seed in settings.seeds] for p in moduli}
 
 
-def plot_sharpening(data: Data, axes: Any = None) -> Any:
+def plot_sharpening(data: Data, ax: Any = None) -> Any:
     """Test accuracy of x + y over iterations for several moduli; one Axes."""
-    axes = new_axes(width=6) if axes is None else axes
+    ax = new_axes(width=6)[0] if ax is None else ax
     x = np.arange(data["test_accuracy"].shape[-1])
     for i, p in enumerate(data["labels"]):
         style = {"color": f"C{i}", "label": f"$p$ = {p}"}
-        plot_band(x, 100 * data["test_accuracy"][i], axes[0], **style)
-    panel(axes[0], "test accuracy (%)", percent=True)
-    axes[0].legend(frameon=False)
-    return axes
+        plot_band(x, 100 * data["test_accuracy"][i], ax, **style)
+    panel(ax, "test accuracy (%)", percent=True)
+    ax.legend(frameon=False)
+    return ax
 
 
 def _addition(settings: Settings) -> Grid:
