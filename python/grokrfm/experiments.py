@@ -7,6 +7,7 @@ import json
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -133,9 +134,10 @@ class ResultStore:
         self.folder = folder
 
     def path(self, experiment: Experiment) -> Path:
-        """File of an experiment's result."""
+        """File of an experiment's result; another version of grokrfm has others."""
         name = type(experiment).__name__
-        text = json.dumps([name, asdict(experiment)], sort_keys=True)  # type: ignore[call-overload]
+        fields = asdict(experiment)  # type: ignore[call-overload]
+        text = json.dumps([version("grokrfm"), name, fields], sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
         return self.folder / f"{name}-{digest}.npz"
 

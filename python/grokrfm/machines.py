@@ -102,7 +102,8 @@ def pair_indices(pairs: NDArray[np.int64], modulus: int) -> NDArray[np.int32]:
 
     Task 0 has no bit, index −1.
     """
-    indices = (pairs + np.array([0, modulus, 2 * modulus - 1])[: pairs.shape[1]]).astype(np.int32)
+    offsets = np.array([0, modulus, 2 * modulus - 1])[: pairs.shape[1]]
+    indices: NDArray[np.int32] = (pairs + offsets).astype(np.int32)
     if pairs.shape[1] == 3:
         indices[pairs[:, 2] == 0, 2] = -1
     return indices

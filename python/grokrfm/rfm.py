@@ -328,9 +328,11 @@ class RFMClassifier(Estimator):
             About 8 n² + 4 n p² flops each.
         """
         self._require_fit()
-        chosen = list(self.classes_ if classes is None else classes)
-        for label in chosen:
-            checks.check_integer("classes", label, minimum=0, maximum=len(self.classes_) - 1)
+        last = len(self.classes_) - 1
+        chosen = [
+            checks.check_integer("classes", label, minimum=0, maximum=last)
+            for label in (self.classes_ if classes is None else classes)
+        ]
         operations, dtype = self._operations, self.dual_coef_.dtype
         M = operations.asarray(self.feature_matrix_, dtype)
         train = operations.asarray(pair_indices(self.X_train_, self.modulus), np.int32)

@@ -76,6 +76,15 @@ class _Task:
     modulus: int
     n_classes: int
 
+    @property
+    def _n_draws(self) -> int:
+        """How many units a split draws from."""
+        return len(self.pairs)
+
+    def _rows(self, drawn: IntArray) -> IntArray:
+        """Rows of `pairs` that belong to the units drawn."""
+        return drawn
+
     def split(
         self,
         train_fraction: float = 0.5,
@@ -102,7 +111,7 @@ class _Task:
         TypeError, ValueError
             For values outside these ranges, or a fraction that leaves no training pair.
         """
-        total = len(self.pairs)
+        total = self._n_draws
         if train_count is None:
             count = _count_of_fraction(train_fraction, total)
         else:
@@ -110,10 +119,10 @@ class _Task:
         noise = check_fraction("label_noise", label_noise, zero=True)
         rng = np.random.default_rng(check_integer("seed", seed, minimum=0))
         order = rng.permutation(total)
-        train, test = order[:count], order[count:]
+        train, test = self._rows(order[:count]), self._rows(order[count:])
         y_train = self.labels[train].copy()
-        noisy = np.zeros(count, dtype=bool)
-        noisy[rng.choice(count, size=int(noise * count + 1e-9), replace=False)] = True
+        noisy = np.zeros(len(train), dtype=bool)
+        noisy[rng.choice(len(train), size=int(noise * len(train) + 1e-9), replace=False)] = True
         shift = rng.integers(1, self.n_classes, size=int(noisy.sum()))
         y_train[noisy] = (y_train[noisy] + shift) % self.n_classes
         return Split(self.pairs[train], y_train, self.pairs[test], self.labels[test], noisy)
@@ -278,6 +287,9 @@ class ModularTask(_Task):
 class MultiTask(_Task):
     """Several operations with the same residues and shared outputs, told apart by a task bit.
 
+    A split draws pairs of residues: a pair is a training pair of every operation, or a test pair of
+    every operation, on which it is defined.
+
     Parameters
     ----------
     operations : sequence of str
@@ -310,6 +322,19 @@ class MultiTask(_Task):
             [np.insert(task.pairs, 2, t, axis=1) for t, task in enumerate(self.tasks)]
         )
         self.labels = np.concatenate([task.labels for task in self.tasks])
+        self._row_of = np.full((self.modulus**2, self.n_tasks), -1, dtype=np.int64)
+        self._row_of[self.pairs[:, :2] @ [self.modulus, 1], self.pairs[:, 2]] = np.arange(
+            len(self.pairs)
+        )
+        self._row_of = self._row_of[(self._row_of >= 0).any(axis=1)]
+
+    @property
+    def _n_draws(self) -> int:
+        return len(self._row_of)
+
+    def _rows(self, drawn: IntArray) -> IntArray:
+        rows = self._row_of[drawn].ravel()
+        return rows[rows >= 0]
 
     def __repr__(self) -> str:
         return f"MultiTask({[task.operation for task in self.tasks]}, modulus={self.modulus})"

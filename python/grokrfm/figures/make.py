@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..experiments import ResultStore
+from ..experiments import Experiment, ResultStore
 from ..info import build_info
 from ..storage import write_atomically
-from .registry import Figure, Settings
+from .registry import Data, Figure, Grid, Settings
 from .rfm import FIGURES
 
 
@@ -69,49 +70,54 @@ def make_figures(
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    store = ResultStore(output / "runs")
     began = time.perf_counter()
+    store = ResultStore(output / "runs")
     grids = {figure.name: figure.grid(settings) for figure in chosen}
-    needed = dict.fromkeys(run for grid in grids.values() for runs in grid.values() for run in runs)
-    missing = [run for run in needed if not store.path(run).exists()]
-    report: dict[str, Any] = _read(output / "figures.json")
+    needed = {run for grid in grids.values() for run in _runs(grid)}
+    cost = sum(run.cost for run in needed if store.load(run) is None)
     bar_format = "{desc}{percentage:3.0f} % |{bar}| {elapsed} passed, {remaining} left"
-    with tqdm(total=sum(run.cost for run in missing), bar_format=bar_format) as bar:
+    with tqdm(total=cost, bar_format=bar_format) as bar:
         for figure in chosen:
             started = time.perf_counter()
             bar.set_description(f"figure {figure.name}")
-            grid = grids[figure.name]
-            runs = [run for over_seeds in grid.values() for run in over_seeds]
-            fresh = sum(run in missing for run in runs)
-            data = figure.collect(grid, store.results(runs, bar.update))
+            grid, runs_done = grids[figure.name], 0
+
+            def done(cost: float) -> None:
+                nonlocal runs_done
+                runs_done += 1
+                bar.update(cost)
+
+            data = figure.collect(grid, store.results(_runs(grid), done))
             axes = figure.plot(data)
-            picture = np.ravel(axes)[0].figure
+            picture = np.ravel([axes])[0].figure
             picture.suptitle(figure.title)
             stem = output / f"figure_{figure.name}"
-            write_atomically(
-                stem.with_suffix(".png"), lambda file, f=picture: f.savefig(file, dpi=130)
-            )
-            write_atomically(
-                stem.with_suffix(".npz"), lambda file, d=data: np.savez_compressed(file, **d)
-            )
+            write_atomically(stem.with_suffix(".png"), partial(picture.savefig, dpi=130))
+            write_atomically(stem.with_suffix(".npz"), partial(_save, data))
             plt.close(picture)
-            missing = [run for run in missing if run not in runs]
-            report[figure.name] = {
+            entry = {
                 "title": figure.title,
                 "quick": settings.quick,
                 "seeds": settings.n_seeds,
+                "runs": len(_runs(grid)),
+                "runs_done_now": runs_done,
                 "seconds": round(time.perf_counter() - started, 2),
-                "runs": len(runs),
-                "runs_done_now": fresh,
             }
-    report["machine"] = build_info()
-    text = json.dumps(report, indent=1) + "\n"
-    write_atomically(output / "figures.json", lambda file: file.write(text.encode()))
+            _report(output / "figures.json", {figure.name: entry, "machine": build_info()})
     return time.perf_counter() - began
 
 
-def _read(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    content: dict[str, Any] = json.loads(path.read_text())
-    return content
+def _runs(grid: Grid) -> list[Experiment]:
+    return list(dict.fromkeys(run for over_seeds in grid.values() for run in over_seeds))
+
+
+def _save(data: Data, file: BinaryIO) -> None:
+    arrays: dict[str, Any] = dict(data)
+    np.savez_compressed(file, **arrays)
+
+
+def _report(path: Path, entries: dict[str, Any]) -> None:
+    """Add entries to a JSON file."""
+    report = json.loads(path.read_text()) if path.exists() else {}
+    text = json.dumps(report | entries, indent=1) + "\n"
+    write_atomically(path, lambda file: file.write(text.encode()))

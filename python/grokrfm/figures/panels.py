@@ -27,6 +27,15 @@ def new_axes(columns: int = 1, rows: int = 1, width: float = 4.0, height: float 
     return axes[0] if rows == 1 else axes
 
 
+def panel(ax: Any, ylabel: str, xlabel: str = "iteration", percent: bool = False) -> None:
+    """Label the axes of a panel whose values start at 0, or are per cent."""
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    if percent:
+        ax.set_ylim(-3, 103)
+    else:
+        ax.set_ylim(bottom=0)
+
+
 def plot_band(x: ArrayLike, curves: ArrayLike, ax: Axes, **style: Any) -> Axes:
     """Mean of curves (seeds, t) over x (t,), with the range over the seeds as a band."""
     values = np.atleast_2d(np.asarray(curves, dtype=np.float64))

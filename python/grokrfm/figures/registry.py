@@ -43,7 +43,7 @@ class Figure:
     collect : callable
         (grid, results) -> the numbers that are plotted, by name.
     plot : callable
-        (numbers, axes or None) -> the Axes drawn on.
+        (numbers, Axes or None) -> the Axes drawn on: one, or an array of them.
     """
 
     name: str

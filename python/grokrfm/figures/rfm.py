@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import features
 from ..experiments import RFMRun
-from .panels import COLOURS, SIGNS, new_axes, plot_band, plot_feature_matrix
+from .panels import COLOURS, SIGNS, new_axes, panel, plot_band, plot_feature_matrix
 from .registry import Data, Figure, Grid, Results, Settings, columns, last_rows
 
 FOUR = ("x+y", "x-y", "x*y", "x/y")
@@ -26,14 +26,6 @@ def _four_operations(settings: Settings) -> Grid:
         operation: [RFMRun((operation,), 61, seed=seed, keep=STAGES) for seed in settings.seeds]
         for operation in FOUR
     }
-
-
-def _panel(ax: Any, ylabel: str, xlabel: str = "iteration", percent: bool = False) -> None:
-    ax.set(xlabel=xlabel, ylabel=ylabel)
-    if percent:
-        ax.set_ylim(-3, 103)
-    else:
-        ax.set_ylim(bottom=0)
 
 
 def _by_operation(data: Data, column: str, ax: Any, scale: float = 1, **style: Any) -> None:
@@ -59,8 +51,8 @@ def plot_grokking(data: Data, axes: Any = None) -> Any:
         ("train_mse", "0.6", "training, mean over classes"),
     ):
         plot_band(x, data[column][0], axes[1], color=colour, label=label)
-    _panel(axes[0], "accuracy (%)", percent=True)
-    _panel(axes[1], "squared error")
+    panel(axes[0], "accuracy (%)", percent=True)
+    panel(axes[1], "squared error")
     axes[0].legend(frameon=False, loc="center left")
     axes[1].legend(frameon=False, loc="center left", bbox_to_anchor=(0, 0.3))
     plot_feature_matrix(data["matrix_30"][0, 0], ax=axes[2])
@@ -74,8 +66,8 @@ def plot_progress_measures(data: Data, axes: Any = None) -> Any:
     _by_operation(data, "test_accuracy", axes[0], 100)
     _by_operation(data, "circulant_deviation", axes[1])
     _by_operation(data, "feature_alignment", axes[2])
-    _panel(axes[0], "test accuracy (%)", percent=True)
-    _panel(axes[1], "circulant deviation")
+    panel(axes[0], "test accuracy (%)", percent=True)
+    panel(axes[1], "circulant deviation")
     axes[2].set(xlabel="iteration", ylabel="alignment with the final $M$", ylim=(0.6, 1.01))
     axes[0].legend(frameon=False)
     return axes
@@ -89,8 +81,8 @@ def plot_losses(data: Data, axes: Any = None) -> Any:
     _by_operation(data, LOSS, axes[1])
     axes[0].text(0.5, 0.05, "training", transform=axes[0].transAxes, ha="center", color="0.4")
     axes[0].text(0.5, 0.8, "test", transform=axes[0].transAxes, color="0.4")
-    _panel(axes[0], "mean squared error")
-    _panel(axes[1], f"test {LOSS_LABEL}")
+    panel(axes[0], "mean squared error")
+    panel(axes[1], f"test {LOSS_LABEL}")
     axes[1].legend(frameon=False)
     return axes
 
@@ -149,7 +141,7 @@ def plot_random_circulant(data: Data, axes: Any = None) -> Any:
             name = "RFM after 40 iterations" if method == "RFM" else "random circulant, no training"
             style = {"color": colour, "label": name, "marker": "o", "markersize": 3}
             plot_band(fractions, 100 * data["test_accuracy"][rows].T, ax, **style)
-        _panel(ax, "test accuracy (%)", "training fraction (%)", percent=True)
+        panel(ax, "test accuracy (%)", "training fraction (%)", percent=True)
         ax.set_title(SIGNS[operation])
     axes[1].legend(frameon=False, loc="lower right")
     return axes
@@ -175,8 +167,8 @@ def plot_enforced_structure(data: Data, axes: Any = None) -> Any:
     ):
         plot_band(x, 100 * data[f"{prefix}test_accuracy"][0], axes[0], color=colour, label=label)
         plot_band(x, data[f"{prefix}{LOSS}"][0], axes[1], color=colour, label=label)
-    _panel(axes[0], "test accuracy (%)", percent=True)
-    _panel(axes[1], LOSS_LABEL)
+    panel(axes[0], "test accuracy (%)", percent=True)
+    panel(axes[1], LOSS_LABEL)
     axes[0].legend(frameon=False)
     return axes
 
@@ -189,16 +181,16 @@ def _two_tasks(settings: Settings) -> Grid:
     return {"61": [RFMRun(tasks, 61, 0.8, seed, "gaussian", iterations) for seed in settings.seeds]}
 
 
-def plot_two_tasks(data: Data, axes: Any = None) -> Any:
+def plot_two_tasks(data: Data, ax: Any = None) -> Any:
     """Figure A4: accuracy on each of two tasks with shared outputs; one Axes."""
-    axes = new_axes(width=6) if axes is None else axes
+    ax = new_axes(width=6)[0] if ax is None else ax
     for task, (operation, colour) in enumerate((("x+y", "C0"), ("x^2+y^2", "C4"))):
         curves = data[f"test_accuracy_task_{task}"][0]
         x = np.arange(curves.shape[-1])
-        plot_band(x, 100 * curves, axes[0], color=colour, label=SIGNS[operation])
-    _panel(axes[0], "test accuracy (%)", percent=True)
-    axes[0].legend(frameon=False)
-    return axes
+        plot_band(x, 100 * curves, ax, color=colour, label=SIGNS[operation])
+    panel(ax, "test accuracy (%)", percent=True)
+    ax.legend(frameon=False)
+    return ax
 
 
 # Figure A10: over the training fraction
@@ -240,8 +232,8 @@ def plot_fractions(data: Data, axes: Any = None) -> Any:
         axes, ("test_accuracy", LOSS, "alignment"), (100, 1, 1), strict=True
     ):
         plot_band(fractions, scale * data[column].T, ax, color="C0", marker="o", markersize=3)
-    _panel(axes[0], "test accuracy (%)", xlabel, percent=True)
-    _panel(axes[1], LOSS_LABEL, xlabel)
+    panel(axes[0], "test accuracy (%)", xlabel, percent=True)
+    panel(axes[1], LOSS_LABEL, xlabel)
     axes[2].set(xlabel=xlabel, ylabel=f"alignment with $M$ at {fractions[-1]:g} %")
     return axes
 
@@ -254,16 +246,16 @@ def _moduli(settings: Settings) -> Grid:
     return {str(p): [RFMRun(("x+y",), p, seed=seed) for seed in settings.seeds] for p in moduli}
 
 
-def plot_sharpening(data: Data, axes: Any = None) -> Any:
+def plot_sharpening(data: Data, ax: Any = None) -> Any:
     """Test accuracy of x + y over iterations for several moduli; one Axes."""
-    axes = new_axes(width=6) if axes is None else axes
+    ax = new_axes(width=6)[0] if ax is None else ax
     x = np.arange(data["test_accuracy"].shape[-1])
     for i, p in enumerate(data["labels"]):
         style = {"color": f"C{i}", "label": f"$p$ = {p}"}
-        plot_band(x, 100 * data["test_accuracy"][i], axes[0], **style)
-    _panel(axes[0], "test accuracy (%)", percent=True)
-    axes[0].legend(frameon=False)
-    return axes
+        plot_band(x, 100 * data["test_accuracy"][i], ax, **style)
+    panel(ax, "test accuracy (%)", percent=True)
+    ax.legend(frameon=False)
+    return ax
 
 
 def _addition(settings: Settings) -> Grid:
