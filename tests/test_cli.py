@@ -11,8 +11,8 @@ import time
 
 import numpy as np
 import pytest
-from grokrfm import RFMClassifier
-from grokrfm.cli import _ESTIMATOR_OPTIONS
+from grokrfm import FCNClassifier, ModularTask, RFMClassifier
+from grokrfm.commands import RUN, TRAIN_NET
 
 COMMAND = [sys.executable, "-m", "grokrfm"]
 
@@ -77,8 +77,6 @@ def test_options_reach_the_machine(tmp_path):
     [folder] = (tmp_path / "runs").iterdir()
     assert folder.name == "xtimesy_p11_gaussian_seed3"
     last = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
-    from grokrfm import ModularTask
-
     split = ModularTask("x*y", 11).split(train_count=70, seed=3, label_noise=0.1)
     model = RFMClassifier(
         11, kernel="gaussian", dtype="float64", ridge=0.5, iterations=2, bandwidth=1.5
@@ -87,10 +85,45 @@ def test_options_reach_the_machine(tmp_path):
     assert last["test_mse"] == model.history_["test_mse"][-1]
 
 
-def test_every_estimator_parameter_is_an_option():
-    assert set(_ESTIMATOR_OPTIONS) | {"n_classes"} == set(
-        inspect.signature(RFMClassifier).parameters
-    )
+def test_options_reach_the_network(tmp_path):
+    settings = {
+        "modulus": 11,
+        "hidden_width": 40,
+        "activation": "relu",
+        "epochs": 3,
+        "batch_size": 7,
+        "learning_rate": 0.3,
+        "weight_decay": 1e-4,
+        "agop_penalty": 1e-3,
+        "optimizer": "sgd",
+        "initialization_scale": 2.0,
+        "dtype": "float64",
+        "seed": 5,
+    }
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
+    done = run("train-net", "--operation", "x-y", *options, "--record-every=2", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\nepoch") == 4
+    [folder] = (tmp_path / "runs").iterdir()
+    assert folder.name == "x-y_p11_network_relu_seed5"
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    split = ModularTask("x-y", 11).split(0.5, 5)
+    model = FCNClassifier(**settings)
+    model.fit(split.X_train, split.y_train, (split.X_test, split.y_test))
+    assert rows[-1]["test_mse"] == model.history_["test_mse"][-1]
+    assert ["nfm_correlation" in row for row in rows] == [True, False, True, True]
+    with np.load(folder / "features.npz") as stored:
+        assert stored["feature_epochs"].tolist() == [0, 2, 3]
+        np.testing.assert_array_equal(stored["feature_matrix"], stored["feature_matrices"][-1])
+        np.testing.assert_array_equal(stored["first_weights"], model.network_.weights()[0])
+    assert (folder / "run.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    "command, others", [(RUN, {"n_classes", "n_tasks"}), (TRAIN_NET, {"n_classes", "seed"})]
+)
+def test_every_estimator_parameter_is_an_option(command, others):
+    assert set(command.options) | others == set(inspect.signature(command.estimator).parameters)
 
 
 def test_early_stop(tmp_path):
@@ -113,15 +146,34 @@ def test_early_stop(tmp_path):
     ],
 )
 def test_bad_input(arguments, message, tmp_path):
-    done = run("run", *arguments, cwd=tmp_path)
+    check_refusal("run", arguments, message, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--activation", "tanh"], "activation: expected one of quadratic"),
+        (["--hidden-width", "0"], "hidden_width: expected an integer >= 1, got 0"),
+        (["--record-every", "0"], "every: expected an integer >= 1, got 0"),
+    ],
+)
+def test_bad_input_of_networks(arguments, message, tmp_path):
+    check_refusal("train-net", arguments, message, tmp_path)
+
+
+def check_refusal(command, arguments, message, tmp_path):
+    done = run(command, *arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert message in done.stderr and "Traceback" not in done.stderr
     assert not any(path.is_dir() for path in tmp_path.glob("runs/*"))
 
 
-def test_interrupt_keeps_completed_rounds(tmp_path):
+@pytest.mark.parametrize(
+    "command", [["run", "--iterations", "100000"], ["train-net", "--epochs", "100000"]]
+)
+def test_interrupt_keeps_completed_rounds(command, tmp_path):
     process = subprocess.Popen(
-        [*COMMAND, "run", "--modulus", "31", "--iterations", "100000", "--output", "out"],
+        [*COMMAND, *command, "--modulus", "31", "--output", "out"],
         cwd=tmp_path,
         text=True,
         stdout=subprocess.PIPE,
@@ -135,7 +187,7 @@ def test_interrupt_keeps_completed_rounds(tmp_path):
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 130 and "Traceback" not in stderr
-    assert "interrupted; completed rounds are kept" in stdout
+    assert "interrupted; completed" in stdout
     rounds = metrics.read_text().count("\n")
     with np.load(tmp_path / "out" / "features.npz") as stored:
         assert abs(len(stored["feature_matrices"]) - rounds) <= 1
@@ -166,34 +218,32 @@ def test_terminal_gets_one_live_line(tmp_path):
 
 
 def test_help_and_info(tmp_path):
-    done = run("run", "--help", cwd=tmp_path)
-    assert done.returncode == 0
-    for name in _ESTIMATOR_OPTIONS:
-        assert "--" + name.replace("_", "-") in done.stdout
+    for command in (RUN, TRAIN_NET):
+        done = run(command.name, "--help", cwd=tmp_path)
+        assert done.returncode == 0
+        for name in command.options:
+            assert "--" + name.replace("_", "-") in done.stdout
     info = json.loads(run("info", cwd=tmp_path).stdout)
     assert info["compiled"] is True and info["compiler"] and info["blas"]
 
 
-@pytest.mark.parametrize("solver", ["cg", "cholesky"])
-def test_killed_run_resumes_to_the_same_history(solver, tmp_path):
-    settings = [
-        "run",
-        "--modulus",
-        "31",
-        "--iterations",
-        "60",
-        "--solver",
-        solver,
-        "--checkpoint-every",
-        "1",
-        "--output",
-    ]
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["run", "--iterations", "60", "--solver", "cg"],
+        ["run", "--iterations", "60", "--solver", "cholesky"],
+        ["train-net", "--epochs", "60", "--hidden-width", "128", "--record-every", "3"],
+    ],
+    ids=["cg", "cholesky", "network"],
+)
+def test_killed_run_resumes_to_the_same_history(command, tmp_path):
+    settings = [*command, "--modulus", "31", "--checkpoint-every", "1", "--output"]
     whole = run(*settings, "whole", cwd=tmp_path)
     assert whole.returncode == 0, whole.stderr
     broken = tmp_path / "broken"
     rounds_seen = []
     for rounds in (1, 7, 20, 33):
-        arguments = ["run", "--resume", "broken"] if rounds_seen else [*settings, "broken"]
+        arguments = [command[0], "--resume", "broken"] if rounds_seen else [*settings, "broken"]
         process = subprocess.Popen(
             [*COMMAND, *arguments], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
@@ -205,7 +255,7 @@ def test_killed_run_resumes_to_the_same_history(solver, tmp_path):
         process.communicate()
         rounds_seen.append(metrics.read_text().count("\n"))
     assert max(rounds_seen) < 61, "the run ended before it could be killed"
-    done = run("run", "--resume", "broken", cwd=tmp_path)
+    done = run(command[0], "--resume", "broken", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     histories = [
         [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
@@ -217,10 +267,35 @@ def test_killed_run_resumes_to_the_same_history(solver, tmp_path):
         for name in a.files:
             np.testing.assert_array_equal(a[name], b[name])
     assert not (broken / "checkpoint.npz").exists()
-    again = run("run", "--resume", "broken", cwd=tmp_path)
+    again = run(command[0], "--resume", "broken", cwd=tmp_path)
     assert again.returncode == 2 and "complete, nothing to resume" in again.stderr
 
 
 def test_nothing_to_resume(tmp_path):
     done = run("run", "--resume", "nowhere", cwd=tmp_path)
     assert done.returncode == 2 and "no run to resume" in done.stderr
+
+
+def test_resume_by_the_other_command(tmp_path):
+    assert run("run", "--modulus", "5", "--output", "out", cwd=tmp_path).returncode == 0
+    (tmp_path / "out" / "features.npz").unlink()
+    done = run("train-net", "--resume", "out", cwd=tmp_path)
+    assert done.returncode == 2 and "was made by 'grokrfm run'" in done.stderr
+
+
+def test_a_network_that_diverges_is_an_error_and_keeps_its_epochs(tmp_path):
+    done = run(
+        "train-net",
+        "--optimizer",
+        "sgd",
+        "--learning-rate",
+        "1e30",
+        "--modulus",
+        "7",
+        "--output",
+        "out",
+        cwd=tmp_path,
+    )
+    assert done.returncode == 2
+    assert "the network diverged in epoch 1" in done.stderr and "Traceback" not in done.stderr
+    assert (tmp_path / "out" / "metrics.jsonl").read_text().count("\n") == 1

@@ -87,11 +87,81 @@ def test_alignment():
     assert np.isnan(features.alignment(A, 0 * A))
 
 
+def test_spectrum_and_effective_rank():
+    Q = np.linalg.qr(np.random.default_rng(0).normal(size=(8, 8)))[0]
+    M = 3 * Q[:, :5] @ Q[:, :5].T
+    np.testing.assert_allclose(features.spectrum(M), [3] * 5 + [0] * 3, atol=1e-12)
+    assert features.effective_rank(M) == pytest.approx(5)
+    assert np.isnan(features.effective_rank(np.zeros((2, 2))))
+
+
+@pytest.mark.parametrize("p", [2, 5, 13])
+@pytest.mark.parametrize("operation", features.ORIENTATIONS)
+def test_random_circulant(operation, p):
+    M = features.random_circulant(operation, p, seed=3)
+    np.testing.assert_array_equal(M, features.random_circulant(operation, p, seed=3))
+    assert p == 2 or np.abs(M - features.random_circulant(operation, p, seed=4)).max() > 1e-3
+    np.testing.assert_array_equal(M, M.T)
+    assert features.spectrum(M).min() > -1e-12
+    block = features.cross_block(M, operation)
+    if np.abs(block).max() > 1e-12:
+        assert features.circulant_deviation(block, features.ORIENTATIONS[operation]) < 1e-12
+
+
+def test_random_circulant_before_the_root_is_indefinite():
+    p = 61
+    first = np.random.default_rng(0).uniform(size=p)
+    C, A = features.circulant(first - first.mean()), np.eye(p) - 1 / p
+    eigenvalues = features.spectrum(np.block([[A, C.T], [C, A]]))
+    M = features.random_circulant("x+y", p, 0)
+    np.testing.assert_allclose(
+        np.sort(features.spectrum(M)), np.sort(np.sqrt(np.maximum(eigenvalues, 0))), atol=1e-6
+    )
+    negative = -eigenvalues[eigenvalues < 0].sum() / np.abs(eigenvalues).sum()
+    assert 0.2 < negative < 0.35
+
+
+@pytest.mark.parametrize("operation", features.ORIENTATIONS)
+def test_enforced_structure(operation):
+    p = 7
+    rng = np.random.default_rng(0)
+    F = rng.normal(size=(2 * p, 2 * p))
+    M = F @ F.T
+    result = features.enforce_structure(M, operation)
+    np.testing.assert_array_equal(result, result.T)
+    np.testing.assert_allclose(result[:p, :p], np.eye(p) - 1 / p)
+    np.testing.assert_allclose(result[p:, p:], np.eye(p) - 1 / p)
+    block = features.cross_block(result, operation)
+    assert features.circulant_deviation(block, features.ORIENTATIONS[operation]) < 1e-12
+    scale = 1 / np.sqrt(np.diag(M))
+    kept = features.cross_block(M * np.outer(scale, scale), operation)
+    np.testing.assert_allclose(block[:, 0], kept[:, 0])
+
+
+def test_circulant_matrices():
+    column = np.arange(4.0)
+    C, H = features.circulant(column), features.circulant(column, "hankel")
+    np.testing.assert_array_equal(C, circulant(column))
+    np.testing.assert_array_equal(H, hankel(column))
+
+
 @pytest.mark.parametrize(
     "message, call",
     [
+        ("M: expected a square matrix", lambda: features.effective_rank(np.ones((2, 3)))),
+        ("M: expected a square matrix", lambda: features.spectrum(np.ones(3))),
+        ("operation: expected one of x[+]y", lambda: features.random_circulant("x^2+y", 5)),
+        ("needs a prime modulus, got 6", lambda: features.random_circulant("x*y", 6)),
+        ("seed: expected an integer >= 0", lambda: features.random_circulant("x+y", 5, -1)),
+        (r"M: expected shape \(2p, 2p\)", lambda: features.enforce_structure(np.eye(5))),
         (
-            r"block: expected shape \(p, p\), got \(2, 3\)",
+            "M: expected a positive diagonal, got 0 on it",
+            lambda: features.enforce_structure(np.zeros((6, 6))),
+        ),
+        ("needs a prime modulus, got 6", lambda: features.enforce_structure(np.eye(12), "x/y")),
+        (r"first_column: expected shape \(p,\)", lambda: features.circulant(np.eye(2))),
+        (
+            r"block: expected a square matrix, got shape \(2, 3\)",
             lambda: features.circulant_deviation(np.ones((2, 3))),
         ),
         (

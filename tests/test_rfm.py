@@ -3,7 +3,7 @@ import warnings
 
 import numpy as np
 import pytest
-from grokrfm import ModularTask, NotFittedError, RFMClassifier, SolverWarning, memory
+from grokrfm import ModularTask, MultiTask, NotFittedError, RFMClassifier, SolverWarning, memory
 from grokrfm.kernels import KERNELS
 from grokrfm.machines import scores_of_outputs
 from sklearn.base import clone
@@ -84,6 +84,51 @@ def test_backends_agree_along_a_run(kernel, centering):
         np.testing.assert_allclose(
             *(model.history_[key] for model in models), rtol=1e-5, atol=1e-12
         )
+
+
+@pytest.mark.parametrize("kernel", ["quadratic", "gaussian"])
+@pytest.mark.parametrize("centering", ["per_class", "none"])
+def test_agops_of_the_classes_sum_to_the_agop(kernel, centering):
+    model, longer = (
+        fit(p=7, kernel=kernel, centering=centering, iterations=t, agop_power=1.0) for t in (1, 2)
+    )
+    agops = model.class_agops()
+    assert agops.shape == (7, 14, 14)
+    np.testing.assert_allclose(agops.sum(axis=0), longer.feature_matrix_, atol=1e-9)
+    np.testing.assert_array_equal(model.class_agops([3])[0], agops[3])
+    with pytest.raises(ValueError, match="classes: expected an integer from 0 to 6, got 7"):
+        model.class_agops([7])
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_several_tasks_share_outputs(kernel):
+    split = MultiTask(["x+y", "x-y", "x*y"], 5).split(0.7)
+    models = [
+        RFMClassifier(
+            5, kernel=kernel, n_tasks=3, iterations=2, dtype="float64", ridge=1e-3, backend=backend
+        ).fit(split.X_train, split.y_train, (split.X_test, split.y_test))
+        for backend in ("numpy", "cpp")
+    ]
+    for key in ("test_mse", "train_accuracy_task_2", "test_accuracy_task_0"):
+        np.testing.assert_allclose(*(model.history_[key] for model in models), rtol=1e-6)
+    model = models[1]
+    assert model.feature_matrix_.shape == (12, 12) and model.solver_ == "cholesky"
+    hits = model.predict(split.X_test) == split.y_test
+    for task in range(3):
+        expected = hits[split.X_test[:, 2] == task].mean()
+        assert model.history_[f"test_accuracy_task_{task}"][-1] == expected
+
+
+def test_several_tasks_need_the_task_of_each_input():
+    split = MultiTask(["x+y", "x-y"], 5).split(0.7)
+    for X, message in (
+        (split.X_train[:, :2], r"X: expected shape \(n, 3\), got"),
+        (split.X_train + np.array([0, 0, 1]), r"X: expected tasks in \[0, 2\), got 2"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            RFMClassifier(5, n_tasks=2).fit(X, split.y_train)
+    with pytest.raises(ValueError, match="solver: 'cg' does not apply, inputs with a task bit"):
+        RFMClassifier(5, n_tasks=2, solver="cg").fit(split.X_train, split.y_train)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -248,6 +293,7 @@ def bad_fits():
         ({"tol": "small"}, TypeError, "tol: expected a real number, got 'small'"),
         ({"depth": 0}, ValueError, "depth: expected an integer >= 1, got 0"),
         ({"n_classes": 0}, ValueError, "n_classes: expected an integer >= 1, got 0"),
+        ({"n_tasks": 0}, ValueError, "n_tasks: expected an integer >= 1, got 0"),
     ]:
         yield pytest.param(parameters, (X, y), {}, error, message, id=message)
     for data, error, message in [

@@ -2,7 +2,7 @@ import itertools
 
 import numpy as np
 import pytest
-from grokrfm import ModularTask
+from grokrfm import ModularTask, MultiTask
 from grokrfm.arithmetic import is_prime
 from grokrfm.tasks import OPERATIONS
 from hypothesis import given
@@ -107,8 +107,72 @@ def test_label_noise_replaces_that_share_of_training_labels():
     np.testing.assert_array_equal(split.y_test, split.X_test.sum(axis=1) % 20)
 
 
+def test_random_labels_keep_pairs_and_frequencies():
+    task = ModularTask("x/y", modulus=7)
+    shuffled = task.with_random_labels(seed=2)
+    np.testing.assert_array_equal(shuffled.pairs, task.pairs)
+    np.testing.assert_array_equal(np.sort(shuffled.labels), np.sort(task.labels))
+    assert (shuffled.labels != task.labels).mean() > 0.5
+    np.testing.assert_array_equal(shuffled.labels, task.with_random_labels(seed=2).labels)
+
+
+@pytest.mark.parametrize("reflection", ["swap", "negate", lambda a, b: (3 - a, b)])
+@pytest.mark.parametrize("moved_back", [0, 1])
+def test_symmetric_split(reflection, moved_back):
+    p = 7
+    image = {"swap": lambda a, b: (b, a), "negate": lambda a, b: (-a % p, -b % p)}.get(
+        reflection, lambda a, b: ((3 - a) % p, b)
+    )
+    task = ModularTask("x+y", p)
+    split = task.symmetric_split(0.5, 1, reflection=reflection, moved_back=moved_back)
+    train = {(int(a), int(b)) for a, b in split.X_train}
+    assert len(train) == 24 + moved_back
+    assert sorted(train | {(int(a), int(b)) for a, b in split.X_test}) == sorted(
+        map(tuple, task.pairs.tolist())
+    )
+    assert all(image(*pair) in train for pair in train)
+    assert sum(image(*pair) == pair for pair in train) == moved_back
+    np.testing.assert_array_equal(split.y_train, split.X_train.sum(axis=1) % p)
+
+
+def test_several_tasks():
+    tasks = MultiTask(["x+y", "x/y"], 7)
+    assert (tasks.n_tasks, tasks.n_classes, len(tasks.pairs)) == (2, 7, 49 + 42)
+    split = tasks.split(0.5, seed=1)
+    for X, y in ((split.X_train, split.y_train), (split.X_test, split.y_test)):
+        for t, task in enumerate(tasks.tasks):
+            here = X[:, 2] == t
+            np.testing.assert_array_equal(task.table[tuple(X[here, :2].T)], y[here])
+    # A pair is on the same side for both.
+    train, test = ({tuple(x) for x in X[:, :2].tolist()} for X in (split.X_train, split.X_test))
+    assert len(train) == 24 and not train & test
+    assert len(split.X_train) + len(split.X_test) == len(tasks.pairs)
+
+
 def bad_calls():
     task = ModularTask("x+y", modulus=5)
+    yield ValueError, "operations: expected two or more", lambda: MultiTask(["x+y"], 5)
+    yield ValueError, "operations: expected two or more", lambda: MultiTask("x+y", 5)
+    yield (
+        ValueError,
+        "reflection: expected one of swap, negate; got 'turn'",
+        lambda: task.symmetric_split(reflection="turn"),
+    )
+    yield (
+        ValueError,
+        "reflection: expected a map that is its own inverse",
+        lambda: task.symmetric_split(reflection=lambda a, b: (a + 1, b)),
+    )
+    yield (
+        ValueError,
+        "moved_back: expected an integer from 0 to 5, got 6",
+        lambda: task.symmetric_split(moved_back=6),
+    )
+    yield (
+        ValueError,
+        "train_fraction: expected a share that takes 1 to 10 pairs of mirror images, got 0.9",
+        lambda: task.symmetric_split(0.9),
+    )
     yield (
         ValueError,
         "operation: expected one of x[+]y, .*; got 'x%y'",

@@ -4,6 +4,7 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <thread>
 #include <type_traits>
@@ -15,6 +16,7 @@
 #include "../grid_round.h"
 #include "../kernel_matrix.h"
 #include "../matrix_power.h"
+#include "../network.h"
 #include "adapter.h"
 #include "scipy_routines.h"
 
@@ -174,6 +176,92 @@ py::dict grid_round_binding(const py::array& feature_matrix, const py::tuple& fo
     });
 }
 
+// The transform R of the inputs, or nothing.
+template <class T>
+std::optional<Matrix<const T>> transform_view(const py::object& transform, std::ptrdiff_t d) {
+    if (transform.is_none()) return std::nullopt;
+    const auto array = py::cast<py::array>(transform);
+    const auto view = input<T>(array, "transform");
+    require_shape(array, "transform", d, d);
+    return view;
+}
+
+// Pairs of indices in [0, d), none absent.
+ActiveIndices index_pairs(const py::array& inputs, std::ptrdiff_t d) {
+    const auto view = active_indices(inputs, "inputs", d);
+    require_shape(inputs, "inputs", view.rows, 2);
+    if (std::find(view.data, view.data + 2 * view.rows, -1) != view.data + 2 * view.rows)
+        throw py::value_error("inputs: expected two indices in every row, got -1");
+    return view;
+}
+
+void network_epoch_binding(const std::string& activation, py::array& first, py::array& second,
+                           std::vector<py::array>& moments, const py::array& inputs,
+                           const py::array& labels, const py::object& transform,
+                           double learning_rate, double weight_decay, double agop_penalty,
+                           double beta_mean, double beta_square, double epsilon,
+                           std::ptrdiff_t batch_size, std::ptrdiff_t steps, int threads) {
+    with_floating_type(first, "first", [&](auto zero) {
+        using T = decltype(zero);
+        Network<T> network{writable<T>(first, "first"), writable<T>(second, "second")};
+        const std::ptrdiff_t d = network.first.rows, h = network.first.columns;
+        require_shape(second, "second", network.second.rows, h);
+        if (!moments.empty()) {
+            if (moments.size() != 4)
+                throw py::value_error("moments: expected four arrays or none, got " +
+                                      std::to_string(moments.size()));
+            for (std::size_t k = 0; k < 4; ++k)
+                require_shape(moments[k], "moments", k < 2 ? d : network.second.rows, h);
+            network.first_mean = writable<T>(moments[0], "moments").data;
+            network.first_square = writable<T>(moments[1], "moments").data;
+            network.second_mean = writable<T>(moments[2], "moments").data;
+            network.second_square = writable<T>(moments[3], "moments").data;
+        }
+        const auto pairs = index_pairs(inputs, d);
+        const auto targets = input<std::int32_t>(labels, "labels");
+        require_shape(labels, "labels", pairs.rows, 1);
+        for (std::ptrdiff_t i = 0; i < pairs.rows; ++i)
+            if (targets.data[i] < 0 || targets.data[i] >= network.second.rows)
+                throw py::value_error("labels: expected labels in [0, " +
+                                      std::to_string(network.second.rows) + "), got " +
+                                      std::to_string(targets.data[i]));
+        if (batch_size < 1) throw py::value_error("batch_size: expected at least 1");
+        const auto rows = transform_view<T>(transform, d);
+        const Training training{activation_named(activation),
+                                !moments.empty(),
+                                learning_rate,
+                                weight_decay,
+                                agop_penalty,
+                                beta_mean,
+                                beta_square,
+                                epsilon,
+                                std::min(batch_size, pairs.rows),
+                                steps};
+        const py::gil_scoped_release release;
+        network_epoch<T>(network, training, pairs, targets.data, rows ? &*rows : nullptr, threads);
+    });
+}
+
+py::array network_outputs_binding(const std::string& activation, const py::array& first,
+                                  const py::array& second, const py::array& inputs,
+                                  const py::object& transform, int threads) {
+    return with_floating_type(first, "first", [&](auto zero) {
+        using T = decltype(zero);
+        const auto w1 = input<T>(first, "first"), w2 = input<T>(second, "second");
+        require_shape(second, "second", w2.rows, w1.columns);
+        const auto pairs = index_pairs(inputs, w1.rows);
+        const auto rows = transform_view<T>(transform, w1.rows);
+        const Activation phi = activation_named(activation);
+        py::array array = result<T>(py::none(), pairs.rows, w2.rows);
+        const auto view = writable<T>(array, "out");
+        {
+            const py::gil_scoped_release release;
+            network_outputs<T>(phi, w1, w2, pairs, rows ? &*rows : nullptr, view, threads);
+        }
+        return array;
+    });
+}
+
 py::dict build_info() {
     py::dict info;
     info["compiler"] = GROKRFM_COMPILER;
@@ -221,5 +309,13 @@ PYBIND11_MODULE(_cpu, m) {
           arg("coarse").noconvert(), arg("moment").noconvert(), arg("tolerance"),
           arg("max_iterations"), arg("prediction"), arg("solutions").noconvert(),
           arg("own").noconvert(), arg("first_class") = 0, arg("threads") = 1);
+    m.def("network_epoch", &network_epoch_binding, arg("activation"), arg("first").noconvert(),
+          arg("second").noconvert(), arg("moments"), arg("inputs").noconvert(),
+          arg("labels").noconvert(), arg("transform"), arg("learning_rate"), arg("weight_decay"),
+          arg("agop_penalty"), arg("beta_mean"), arg("beta_square"), arg("epsilon"),
+          arg("batch_size"), arg("steps"), arg("threads") = 1);
+    m.def("network_outputs", &network_outputs_binding, arg("activation"), arg("first").noconvert(),
+          arg("second").noconvert(), arg("inputs").noconvert(), arg("transform"),
+          arg("threads") = 1);
     m.def("build_info", &build_info);
 }

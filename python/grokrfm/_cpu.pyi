@@ -51,4 +51,30 @@ def grid_round(
     threads: int = 1,
 ) -> dict[str, Any]: ...
 def matrix_power(matrix: _Floating, exponent: float) -> _Floating: ...
+def network_epoch(
+    activation: str,
+    first: _Floating,
+    second: _Floating,
+    moments: tuple[_Floating, ...],
+    inputs: NDArray[int32],
+    labels: NDArray[int32],
+    transform: _Floating | None,
+    learning_rate: float,
+    weight_decay: float,
+    agop_penalty: float,
+    beta_mean: float,
+    beta_square: float,
+    epsilon: float,
+    batch_size: int,
+    steps: int,
+    threads: int = 1,
+) -> None: ...
+def network_outputs(
+    activation: str,
+    first: _Floating,
+    second: _Floating,
+    inputs: NDArray[int32],
+    transform: _Floating | None,
+    threads: int = 1,
+) -> _Floating: ...
 def build_info() -> dict[str, Any]: ...

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 
-from . import kernels, memory
+from . import kernels, memory, network_arrays
 from .grid import GridProblem, GridSums, grid_round
 from .kernels import Kernel
+from .network_arrays import Network, Training
 
 _BLOCK = 256  # evaluation points at a time, so that no n × c × d array appears
 
@@ -160,6 +161,31 @@ class ArrayOperations:
     ) -> GridSums:
         """Solve, evaluate and sum for a range of classes; see `grid.grid_round`."""
         return grid_round(self.xp, problem, solutions, own, first_class)
+
+    def network_inputs(self, network: Network, inputs: Any, transform: Any = None) -> Any:
+        """Inputs of a network as rows, (n, d): one-hot, or times `transform` (d, d)."""
+        rows = self.one_hot(inputs, len(network.first), network.first.dtype)
+        return rows if transform is None else rows @ transform
+
+    def network_epoch(
+        self,
+        training: Training,
+        network: Network,
+        inputs: Any,
+        labels: Any,
+        transform: Any = None,
+    ) -> Network:
+        """The network after steps through the inputs in the order given; see `network_arrays`."""
+        X = self.network_inputs(network, inputs, transform)
+        return network_arrays.epoch(self.xp, training, network, X, labels)
+
+    def network_outputs(
+        self, activation: str, network: Network, inputs: Any, transform: Any = None
+    ) -> Any:
+        """Outputs of a network on inputs (n, 2), (n, c)."""
+        return network_arrays.outputs(
+            activation, network, self.network_inputs(network, inputs, transform)
+        )
 
     def matrix_power(self, G: Any, exponent: float) -> Any:
         """G^s of a symmetric positive semidefinite G, computed in float64; the dtype of G."""

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .arrays import array_module
+
 
 def check_integer(
     name: str, value: Any, *, minimum: int | None = None, maximum: int | None = None
@@ -67,12 +69,14 @@ def check_integer_array(name: str, value: Any, *, ndim: int) -> NDArray[np.int64
     return array.astype(np.int64)
 
 
-def check_pairs(name: str, value: Any, modulus: int) -> NDArray[np.int64]:
-    """Return the value as (n, 2) pairs of residues."""
+def check_pairs(name: str, value: Any, modulus: int, n_tasks: int = 1) -> NDArray[np.int64]:
+    """Return the value as (n, 2) pairs of residues; of several tasks as (n, 3), the task last."""
     pairs = check_integer_array(name, value, ndim=2)
-    if pairs.shape[1] != 2:
-        raise ValueError(f"{name}: expected shape (n, 2), got {pairs.shape}")
-    _check_range(name, "residues", pairs, modulus)
+    width = 2 if n_tasks == 1 else 3
+    if pairs.shape[1] != width:
+        raise ValueError(f"{name}: expected shape (n, {width}), got {pairs.shape}")
+    _check_range(name, "residues", pairs[:, :2], modulus)
+    _check_range(name, "tasks", pairs[:, 2:], n_tasks)
     return pairs
 
 
@@ -91,30 +95,35 @@ def _check_range(name: str, what: str, array: NDArray[np.int64], size: int) -> N
         raise ValueError(f"{name}: expected {what} in [0, {size}), got {outside[0]}")
 
 
-def check_consistent(pairs: NDArray[np.int64], labels: NDArray[np.int64], modulus: int) -> None:
+def check_consistent(pairs: NDArray[np.int64], labels: NDArray[np.int64]) -> None:
     """Raise ValueError if a pair is given twice with different labels."""
-    key = pairs[:, 0] * modulus + pairs[:, 1]
-    order = np.lexsort((labels, key))
-    key, labels = key[order], labels[order]
-    clash = np.flatnonzero((key[1:] == key[:-1]) & (labels[1:] != labels[:-1]))
+    order = np.lexsort((labels, *pairs.T[::-1]))
+    pairs, labels = pairs[order], labels[order]
+    clash = np.flatnonzero((pairs[1:] == pairs[:-1]).all(axis=1) & (labels[1:] != labels[:-1]))
     if clash.size:
         i = int(clash[0])
-        pair = (int(key[i]) // modulus, int(key[i]) % modulus)
+        pair = tuple(int(value) for value in pairs[i])
         raise ValueError(
             f"y: expected one label a pair, got {labels[i]} and {labels[i + 1]} for the pair {pair}"
         )
 
 
-def check_feature_matrix(name: str, value: Any, dimension: int) -> NDArray[np.float64]:
-    """Return the value as a finite symmetric (d, d) matrix in float64."""
+def check_matrix(name: str, value: Any, rows: int, columns: int) -> NDArray[np.float64]:
+    """Return the value as a finite (rows, columns) matrix in float64."""
     matrix = np.asarray(value)
     if not np.issubdtype(matrix.dtype, np.floating) and not np.issubdtype(matrix.dtype, np.integer):
         raise TypeError(f"{name}: expected a real dtype, got {matrix.dtype}")
-    if matrix.shape != (dimension, dimension):
-        raise ValueError(f"{name}: expected shape {(dimension, dimension)}, got {matrix.shape}")
+    if matrix.shape != (rows, columns):
+        raise ValueError(f"{name}: expected shape {(rows, columns)}, got {matrix.shape}")
     matrix = matrix.astype(np.float64)
     if not np.isfinite(matrix).all():
         raise ValueError(f"{name}: expected finite entries, got {matrix[~np.isfinite(matrix)][0]}")
+    return matrix
+
+
+def check_feature_matrix(name: str, value: Any, dimension: int) -> NDArray[np.float64]:
+    """Return the value as a finite symmetric (d, d) matrix in float64."""
+    matrix = check_matrix(name, value, dimension, dimension)
     asymmetry = float(np.abs(matrix - matrix.T).max())
     if asymmetry > 1e-5 * float(np.abs(matrix).max()):
         raise ValueError(
@@ -123,3 +132,11 @@ def check_feature_matrix(name: str, value: Any, dimension: int) -> NDArray[np.fl
         )
     symmetric: NDArray[np.float64] = 0.5 * (matrix + matrix.T)
     return symmetric
+
+
+def check_square(name: str, value: Any) -> Any:
+    """Return the value as a square float64 matrix of its own array module."""
+    matrix = array_module(value).asarray(value, dtype=np.float64)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.size == 0:
+        raise ValueError(f"{name}: expected a square matrix, got shape {matrix.shape}")
+    return matrix

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from . import _cpu
 from .array_operations import ArrayOperations
 from .grid import GridProblem, GridSums
 from .kernels import Kernel
+from .network_arrays import Network, Training
 
 
 class CppOperations(ArrayOperations):
@@ -91,6 +93,40 @@ class CppOperations(ArrayOperations):
                 threads=threads,
             )
         return GridSums(**sums)
+
+    def network_epoch(
+        self,
+        training: Training,
+        network: Network,
+        inputs: Any,
+        labels: Any,
+        transform: Any = None,
+    ) -> Network:
+        settings = vars(training).copy()
+        del settings["optimizer"]  # moments mean AdamW
+        after = network.map(np.copy)
+        with self.own_threads() as threads:
+            _cpu.network_epoch(
+                **settings,
+                first=after.first,
+                second=after.second,
+                moments=after.moments,
+                inputs=inputs,
+                labels=labels[:, None],
+                transform=transform,
+                steps=network.steps,
+                threads=threads,
+            )
+        steps = network.steps - (-len(inputs) // training.batch_size)
+        return replace(after, steps=steps)
+
+    def network_outputs(
+        self, activation: str, network: Network, inputs: Any, transform: Any = None
+    ) -> Any:
+        with self.own_threads() as threads:
+            return _cpu.network_outputs(
+                activation, network.first, network.second, inputs, transform, threads
+            )
 
     def matrix_power(self, G: Any, exponent: float) -> Any:
         with self.own_threads():

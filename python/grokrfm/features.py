@@ -1,19 +1,40 @@
-"""Measures and rearrangements of feature matrices: how circulant, how aligned.
+"""Feature matrices: how circulant they are, their spectrum, rearrangements, made-up ones.
 
-A block is circulant if constant along wrapped diagonals, C[i, j] = c[(i − j) mod p], and Hankel if
-constant along wrapped anti-diagonals, C[i, j] = c[(i + j) mod p].
+M = [[A, Cᵀ], [C, A']] couples the two operands through its bottom-left p × p block C. A block is
+circulant if constant along wrapped diagonals, C[i, j] = c[(i − j) mod p], and Hankel if constant
+along wrapped anti-diagonals, C[i, j] = c[(i + j) mod p]. Any feature matrix will do, a neural
+network's too, as a NumPy or CuPy array.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .arithmetic import primitive_root, require_prime
-from .checks import check_integer, check_one_of
+from .array_operations import ArrayOperations
+from .arrays import array_module
+from .checks import check_integer, check_one_of, check_square
 from .tasks import is_multiplicative
+
+# operation -> how RFM's cross block comes out; × and ÷ in the order of discrete logarithms
+ORIENTATIONS = {"x+y": "circulant", "x-y": "hankel", "x*y": "circulant", "x/y": "hankel"}
+
+
+def lines(block: Any, orientation: str) -> Any:
+    """Return the wrapped lines of a square block as columns, (p, p).
+
+    Column k holds the entries with j − i ≡ k (circulant) or i + j ≡ −1 − k (Hankel), mod p.
+    """
+    xp, p = array_module(block), len(block)
+    # Twice the block side by side, with rows one longer than they are: each row starts one later.
+    twice = xp.zeros((p, 2 * p + 1), dtype=block.dtype)
+    flat = twice.ravel()[: 2 * p * p].reshape(p, 2 * p)
+    flat[:, :p] = flat[:, p:] = block if orientation == "circulant" else block[:, ::-1]
+    return twice[:, :p]
 
 
 def circulant_deviation(block: Any, orientation: str = "best", normalize: str = "sum") -> float:
@@ -22,8 +43,7 @@ def circulant_deviation(block: Any, orientation: str = "best", normalize: str = 
     Parameters
     ----------
     block : array_like, shape (p, p)
-        Such as M[p:, :p]. For multiplication and division reorder it by discrete logarithm and
-        drop index 0 first.
+        Such as `cross_block(M, operation)`.
     orientation : {"best", "circulant", "hankel"}
         Which lines should be constant; "best" takes the smaller deviation.
     normalize : {"sum", "mean"}
@@ -42,26 +62,17 @@ def circulant_deviation(block: Any, orientation: str = "best", normalize: str = 
     """
     check_one_of("orientation", orientation, ("best", "circulant", "hankel"))
     check_one_of("normalize", normalize, ("sum", "mean"))
-    matrix = np.asarray(block, dtype=np.float64)
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.size == 0:
-        raise ValueError(f"block: expected shape (p, p), got {matrix.shape}")
-    if orientation == "best":
-        return float(
-            np.minimum(
-                circulant_deviation(matrix, "circulant", normalize),
-                circulant_deviation(matrix, "hankel", normalize),
-            )
-        )
-    p = len(matrix)
+    matrix = check_square("block", block)
     norm = float((matrix**2).sum())
     if norm == 0:
         return float("nan")
-    rows = np.arange(p)[:, None]
-    sign = 1 if orientation == "circulant" else -1
-    # Row ℓ moved by ℓ against the slope of the lines: each line becomes a column.
-    lines = matrix[rows, (np.arange(p)[None, :] + sign * rows) % p]
-    deviation = float(((lines - lines.mean(axis=0)) ** 2).sum()) / norm
-    return deviation / p if normalize == "mean" else deviation
+    tried = ("circulant", "hankel") if orientation == "best" else (orientation,)
+    deviation = min(_off_lines(lines(matrix, name)) for name in tried) / norm
+    return deviation / len(matrix) if normalize == "mean" else deviation
+
+
+def _off_lines(columns: Any) -> float:
+    return float(((columns - columns.mean(axis=0)) ** 2).sum())
 
 
 def alignment(A: Any, B: Any) -> float:
@@ -72,11 +83,40 @@ def alignment(A: Any, B: Any) -> float:
     ValueError
         If the shapes differ.
     """
-    a, b = np.asarray(A, dtype=np.float64), np.asarray(B, dtype=np.float64)
+    xp = array_module(A)
+    a, b = xp.asarray(A, dtype=np.float64), xp.asarray(B, dtype=np.float64)
     if a.shape != b.shape:
         raise ValueError(f"B: expected the shape of A, {a.shape}, got {b.shape}")
-    norms = float(np.linalg.norm(a) * np.linalg.norm(b))
-    return float(np.vdot(a, b)) / norms if norms > 0 else float("nan")
+    norms = float(xp.linalg.norm(a) * xp.linalg.norm(b))
+    return float((a * b).sum()) / norms if norms > 0 else float("nan")
+
+
+def spectrum(M: Any) -> Any:
+    """Eigenvalues of a symmetric matrix, descending, (d,), float64.
+
+    Raises
+    ------
+    ValueError
+        If M is not square.
+    """
+    matrix = check_square("M", M)
+    return array_module(matrix).linalg.eigvalsh(matrix)[::-1]
+
+
+def effective_rank(M: Any) -> float:
+    """Participation ratio (tr M)² / ‖M‖_F² of the eigenvalues of a positive semidefinite matrix.
+
+    k for a matrix with k equal eigenvalues and zeros besides, between 1 and d; NaN for M = 0. Needs
+    no eigenvalues: 2 d² flops.
+
+    Raises
+    ------
+    ValueError
+        If M is not square.
+    """
+    matrix = check_square("M", M)
+    norm = float((matrix**2).sum())
+    return float(matrix.trace()) ** 2 / norm if norm > 0 else float("nan")
 
 
 def discrete_logarithm(modulus: int) -> NDArray[np.int64]:
@@ -102,7 +142,13 @@ def discrete_logarithm(modulus: int) -> NDArray[np.int64]:
     return logarithm
 
 
-def reorder_by_discrete_logarithm(M: Any, modulus: int) -> NDArray[Any]:
+@cache
+def _logarithmic_order(modulus: int) -> NDArray[np.int64]:
+    """Residues in the order 0, g⁰, g¹, …; the logarithm of 0 counts as −1."""
+    return np.argsort(discrete_logarithm(modulus), kind="stable")
+
+
+def reorder_by_discrete_logarithm(M: Any, modulus: int) -> Any:
     """Rows and columns of each p × p block by discrete logarithm, index 0 first.
 
     Index 1 + e of a block of the result is the residue gᵉ. The features of multiplication and
@@ -120,21 +166,18 @@ def reorder_by_discrete_logarithm(M: Any, modulus: int) -> NDArray[Any]:
     ValueError
         If the modulus is not prime or M is not square with a multiple of p rows.
     """
-    matrix = np.asarray(M)
-    logarithm = discrete_logarithm(modulus)
+    matrix = array_module(M).asarray(M)
+    order = _logarithmic_order(check_integer("modulus", modulus, minimum=2))
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) % modulus:
         raise ValueError(
             f"M: expected a square matrix with a multiple of {modulus} rows, "
             f"got shape {matrix.shape}"
         )
-    order = np.argsort(logarithm, kind="stable")  # entry 0 holds −1 and stays first
-    blocks = np.arange(0, len(matrix), modulus)[:, None]
-    index = (blocks + order[None, :]).ravel()
-    reordered: NDArray[Any] = matrix[np.ix_(index, index)]
-    return reordered
+    index = (np.arange(0, len(matrix), modulus)[:, None] + order[None, :]).ravel()
+    return matrix[index[:, None], index[None, :]]
 
 
-def cross_block(M: Any, operation: str = "x+y") -> NDArray[Any]:
+def cross_block(M: Any, operation: str = "x+y") -> Any:
     """Block of a feature matrix that becomes circulant or Hankel as a task is learnt.
 
     Parameters
@@ -147,14 +190,125 @@ def cross_block(M: Any, operation: str = "x+y") -> NDArray[Any]:
 
     Returns
     -------
-    ndarray, shape (p, p) or (p − 1, p − 1)
+    array, shape (p, p) or (p − 1, p − 1)
         The bottom-left block, which couples the second operand (rows) to the first.
+
+    Raises
+    ------
+    ValueError
+        If M is not square with an even number of rows.
     """
-    matrix = np.asarray(M)
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) % 2:
-        raise ValueError(f"M: expected shape (2p, 2p), got {matrix.shape}")
-    p = len(matrix) // 2
+    matrix = array_module(M).asarray(M)
+    p = _half("M", matrix)
+    block = matrix[p:, :p]
     if is_multiplicative(operation, p):
-        matrix = reorder_by_discrete_logarithm(matrix, p)
-        return np.asarray(matrix[p + 1 :, 1:p])
-    return np.asarray(matrix[p:, :p])
+        units = _logarithmic_order(p)[1:]
+        return block[units[:, None], units[None, :]]
+    return block
+
+
+def circulant(first_column: Any, orientation: str = "circulant") -> NDArray[np.float64]:
+    """Return the circulant or Hankel matrix with that first column, (p, p).
+
+    Raises
+    ------
+    ValueError
+        If the orientation is unknown or the column is not a non-empty vector.
+    """
+    check_one_of("orientation", orientation, ("circulant", "hankel"))
+    column = np.asarray(first_column, dtype=np.float64)
+    if column.ndim != 1 or column.size == 0:
+        raise ValueError(f"first_column: expected shape (p,), got {column.shape}")
+    i, j = np.ogrid[: len(column), : len(column)]
+    index = i - j if orientation == "circulant" else i + j
+    structured: NDArray[np.float64] = column[index % len(column)]
+    return structured
+
+
+def random_circulant(operation: str, modulus: int, seed: int = 0) -> NDArray[np.float64]:
+    """Return a random feature matrix with the structure that solves an operation, (2p, 2p).
+
+    The positive part of M*^{1/2} with M* = [[A, Cᵀ], [C, A]], A = I − 11ᵀ/p, C circulant or Hankel
+    (`ORIENTATIONS`) from a centred column uniform on [0, 1]; for × and ÷ on the residues 1…p−1 in
+    the order of their discrete logarithms. Paper, section 5: a kernel machine with this feature
+    matrix generalises at once. M* is indefinite: its negative eigenvalues count as zero.
+
+    Parameters
+    ----------
+    operation : {"x+y", "x-y", "x*y", "x/y"}
+    modulus : int
+        p ≥ 2, prime for × and ÷.
+    seed : int
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an unknown operation, a composite modulus where a prime is needed, a negative seed.
+    """
+    orientation = _orientation(operation)
+    p = check_integer("modulus", modulus, minimum=2)
+    rng = np.random.default_rng(check_integer("seed", seed, minimum=0))
+    C = np.zeros((p, p))
+    residues = _solving_order(operation, p)
+    column = rng.uniform(size=len(residues))
+    C[residues[:, None], residues[None, :]] = circulant(column - column.mean(), orientation)
+    root: NDArray[np.float64] = ArrayOperations().matrix_power(_assemble(C), 0.5)
+    return root
+
+
+def enforce_structure(M: Any, operation: str = "x+y") -> NDArray[np.float64]:
+    """Return M with exact block-circulant structure, (2p, 2p), float64 (paper, appendix F).
+
+    M is scaled to unit diagonal, its diagonal blocks become I − 11ᵀ/p, and its cross block the
+    circulant or Hankel matrix (`ORIENTATIONS`) of its first column. For × and ÷ the column is that
+    of the residue 1 in the order of discrete logarithms; index 0 stays as it is.
+
+    Parameters
+    ----------
+    M : array_like, shape (2p, 2p)
+        A feature matrix with a positive diagonal.
+    operation : {"x+y", "x-y", "x*y", "x/y"}
+
+    Raises
+    ------
+    ValueError
+        For an unknown operation, a matrix of another shape or one whose diagonal is not positive, a
+        composite modulus where a prime is needed.
+    """
+    orientation = _orientation(operation)
+    matrix = check_square("M", M)
+    if array_module(matrix) is not np:
+        matrix = matrix.get()
+    p = _half("M", matrix)
+    diagonal = np.diagonal(matrix)
+    if not (diagonal > 0).all():
+        raise ValueError(f"M: expected a positive diagonal, got {diagonal.min():.3g} on it")
+    scale = 1 / np.sqrt(diagonal)
+    C = (matrix * scale[:, None] * scale[None, :])[p:, :p]
+    residues = _solving_order(operation, p)
+    C[residues[:, None], residues[None, :]] = circulant(C[residues, residues[0]], orientation)
+    return _assemble(C)
+
+
+def _orientation(operation: str) -> str:
+    return ORIENTATIONS[check_one_of("operation", operation, ORIENTATIONS)]
+
+
+def _solving_order(operation: str, modulus: int) -> NDArray[np.int64]:
+    """Residues in the order in which the operation is addition or subtraction."""
+    if operation in ("x*y", "x/y"):
+        return _logarithmic_order(modulus)[1:]
+    return np.arange(modulus)
+
+
+def _assemble(C: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[[A, Cᵀ], [C, A]] with A = I − 11ᵀ/p."""
+    p = len(C)
+    A = np.eye(p) - 1 / p
+    return np.block([[A, C.T], [C, A]])
+
+
+def _half(name: str, matrix: Any) -> int:
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) % 2 or not len(matrix):
+        raise ValueError(f"{name}: expected shape (2p, 2p), got {matrix.shape}")
+    return len(matrix) // 2

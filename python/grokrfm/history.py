@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 Row = dict[str, float]
 Checkpoint = dict[str, NDArray[Any]]
+
+
+class Recorded(Protocol):
+    """What a run folder needs of a round or an epoch."""
+
+    @property
+    def record(self) -> Row: ...
+
+    @property
+    def checkpoint(self) -> Callable[[], Checkpoint]: ...
 
 
 @dataclass(frozen=True)
@@ -48,6 +58,22 @@ def columns(rows: list[Row]) -> dict[str, NDArray[Any]]:
     return {key: np.array([row.get(key, np.nan) for row in rows]) for key in keys}
 
 
+def pack_rows(rows: list[Row]) -> Checkpoint:
+    """Columns under names of their own."""
+    return {f"history/{key}": values for key, values in columns(rows).items()}
+
+
+def unpack_rows(checkpoint: Mapping[str, NDArray[Any]]) -> list[Row]:
+    """Rows from what `pack_rows` returned."""
+    stored = {
+        key.removeprefix("history/"): values
+        for key, values in checkpoint.items()
+        if key.startswith("history/")
+    }
+    count = len(next(iter(stored.values())))
+    return [{key: float(values[t]) for key, values in stored.items()} for t in range(count)]
+
+
 def unpack(
     checkpoint: Mapping[str, NDArray[Any]], dimension: int
 ) -> tuple[list[Row], list[NDArray[Any]], NDArray[Any]]:
@@ -58,14 +84,7 @@ def unpack(
             f"checkpoint: expected a feature matrix of shape "
             f"{(dimension, dimension)}, got {M.shape}"
         )
-    matrices = list(checkpoint["feature_matrices"])
-    stored = {
-        key.removeprefix("history/"): values
-        for key, values in checkpoint.items()
-        if key.startswith("history/")
-    }
-    rows = [{key: float(values[t]) for key, values in stored.items()} for t in range(len(matrices))]
-    return rows, matrices, M
+    return unpack_rows(checkpoint), list(checkpoint["feature_matrices"]), M
 
 
 def pack(
@@ -78,6 +97,6 @@ def pack(
     return {
         "feature_matrices": np.stack(matrices),
         "next_feature_matrix": next_matrix,
-        **{f"history/{key}": values for key, values in columns(rows).items()},
+        **pack_rows(rows),
         **machine_state,
     }

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -31,11 +31,13 @@ class Scores:
 
     `accuracy` is the share of pairs whose largest output is the label's, `mse` the mean of
     (f_c(x) − 1[c = y])² over pairs and classes, `correct_class_mse` the mean of (f_y(x) − 1)².
+    `task_accuracy` is the accuracy on each of several tasks.
     """
 
     accuracy: float
     mse: float
     correct_class_mse: float
+    task_accuracy: tuple[float, ...] = ()
 
 
 def scores(sums: Iterable[float], m: int, n_classes: int) -> Scores:
@@ -48,7 +50,7 @@ def scores(sums: Iterable[float], m: int, n_classes: int) -> Scores:
     hits, own, own_error, squares = sums
     return Scores(
         accuracy=float(hits / m),
-        mse=float((squares - 2 * own + m) / (m * n_classes)),
+        mse=max(float(squares - 2 * own + m), 0.0) / (m * n_classes),  # < 0 by rounding alone
         correct_class_mse=float(own_error / m),
     )
 
@@ -82,7 +84,8 @@ class Evaluation:
 class Data:
     """Pairs and labels of a run, on the host.
 
-    `train`, `test`: (n, 2) and (m, 2) int64 residues; `train_labels`, `test_labels`: int64.
+    `train`, `test`: (n, 2) and (m, 2) int64 residues, with a third column that numbers the task
+    where there are several; `train_labels`, `test_labels`: int64.
     """
 
     train: NDArray[np.int64]
@@ -91,11 +94,28 @@ class Data:
     test_labels: NDArray[np.int64]
     modulus: int
     n_classes: int
+    n_tasks: int = 1
+
+    @property
+    def dimension(self) -> int:
+        """Of the inputs: 2p, and a bit for each task after the first."""
+        return input_dimension(self.modulus, self.n_tasks)
+
+
+def input_dimension(modulus: int, n_tasks: int) -> int:
+    """2p, and a bit for each task after the first."""
+    return 2 * modulus + n_tasks - 1
 
 
 def pair_indices(pairs: NDArray[np.int64], modulus: int) -> NDArray[np.int32]:
-    """Active indices (n, 2) of the inputs e_a ⊕ e_b of pairs (a, b)."""
-    indices: NDArray[np.int32] = (pairs + np.array([0, modulus])).astype(np.int32)
+    """Active indices of the inputs: (n, 2) for e_a ⊕ e_b, (n, 3) with the bit of a task t.
+
+    Task 0 has no bit, index −1.
+    """
+    offsets = np.array([0, modulus, 2 * modulus - 1])[: pairs.shape[1]]
+    indices: NDArray[np.int32] = (pairs + offsets).astype(np.int32)
+    if pairs.shape[1] == 3:
+        indices[pairs[:, 2] == 0, 2] = -1
     return indices
 
 
@@ -125,6 +145,11 @@ class DenseEvaluator:
         self._train_labels, self._test_labels = (
             operations.asarray(labels, np.int64) for labels in (data.train_labels, data.test_labels)
         )
+        self._n_tasks = data.n_tasks
+        # The third column, where there are several tasks.
+        self._train_tasks, self._test_tasks = (
+            operations.asarray(pairs[:, -1], np.int64) for pairs in (data.train, data.test)
+        )
 
     def __call__(self, M: Any, dual_coefficients: Any) -> Evaluation:
         operations, xp = self._operations, self._operations.xp
@@ -135,8 +160,8 @@ class DenseEvaluator:
             else xp.empty((0, outputs.shape[1]))
         )
         return Evaluation(
-            scores_of_outputs(outputs, self._train_labels, xp),
-            scores_of_outputs(test_outputs, self._test_labels, xp),
+            self._scores(outputs, self._train_labels, self._train_tasks),
+            self._scores(test_outputs, self._test_labels, self._test_tasks),
             self._residual(outputs, dual_coefficients),
             lambda: operations.agop(self._kernel, M, self._train, dual_coefficients, self._centred),
         )
@@ -145,6 +170,15 @@ class DenseEvaluator:
         return self._operations.decision_function(
             self._kernel, M, inputs, self._train, dual_coefficients
         )
+
+    def _scores(self, outputs: Any, labels: Any, tasks: Any) -> Scores:
+        xp = self._operations.xp
+        scores = scores_of_outputs(outputs, labels, xp)
+        if self._n_tasks == 1:
+            return scores
+        each = [tasks == task for task in range(self._n_tasks)]
+        accuracies = [scores_of_outputs(outputs[rows], labels[rows], xp).accuracy for rows in each]
+        return replace(scores, task_accuracy=tuple(accuracies))
 
     def _residual(self, outputs: Any, dual_coefficients: Any) -> float:
         xp, targets = self._operations.xp, self._targets
@@ -192,7 +226,7 @@ class CholeskyMachine:
     def required_bytes(data: Data, itemsize: int) -> int:
         """Memory of one round: K, four n × c and one m × c arrays, block buffers."""
         n, m, c = len(data.train), len(data.test), data.n_classes
-        numbers = n * n + 4 * n * c + m * c + 500 * n + 40 * data.modulus**2
+        numbers = n * n + 4 * n * c + m * c + 500 * n + 10 * data.dimension**2
         return numbers * itemsize + (16 << 20)
 
     def state(self) -> dict[str, NDArray[Any]]:

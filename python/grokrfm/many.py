@@ -107,7 +107,8 @@ def _fit_in_step(
     require_memory("cg", runs, dtype.itemsize, model.iterations + 1, operations)
     grid = Grid(operations, form, runs, dtype, float(model.ridge), model.centering == "per_class")
     machine = GridMachine(operations, grid, runs, dtype, float(model.tol))
-    M = operations.asarray(np.tile(np.eye(2 * runs[0].modulus), (count, 1, 1)), dtype)
+    p = runs[0].modulus
+    M = operations.asarray(np.tile(np.eye(2 * p), (count, 1, 1)), dtype)
     rows: list[list[dict[str, float]]] = [[] for _ in models]
     matrices: list[list[NDArray[Any]]] = [[] for _ in models]
     began = time.perf_counter()
@@ -116,7 +117,7 @@ def _fit_in_step(
         on_host = operations.to_numpy(M)
         for run, evaluation in enumerate(evaluations):
             steps = machine.cg_iterations_of(run)
-            rows[run].append(round_record(t, evaluation, on_host[run], steps, machine.fallback))
+            rows[run].append(round_record(t, evaluation, on_host[run], p, steps, machine.fallback))
             matrices[run].append(on_host[run])
         share = (time.perf_counter() - began) / count
         for of_run in rows:

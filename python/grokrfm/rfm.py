@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
 from functools import cache, partial
 from typing import Any
 
@@ -15,28 +13,17 @@ from numpy.typing import ArrayLike, NDArray
 from . import checks, features
 from .array_operations import ArrayOperations
 from .backends import BACKENDS, make_operations
+from .estimator import DTYPES, Estimator, check_classes, check_data, score_columns
 from .grid_machine import GridMachine
-from .history import Callback, Checkpoint, Round, columns, pack, unpack
+from .history import Callback, Checkpoint, Round, Row, columns, pack, unpack
 from .kernels import KERNELS, Kernel, make_kernel
-from .machines import (
-    CholeskyMachine,
-    Data,
-    Evaluation,
-    Scores,
-    pair_indices,
-    scores_of_outputs,
-)
+from .machines import CholeskyMachine, Data, Evaluation, input_dimension, pair_indices
 from .solvers import SOLVERS, choose_solver, make_machine, require_memory
 
 CENTERINGS = ("per_class", "none")
-DTYPES = ("float32", "float64")
 
 
-class NotFittedError(ValueError, AttributeError):
-    """The estimator is used before `fit`."""
-
-
-class RFMClassifier:
+class RFMClassifier(Estimator):
     """Recursive Feature Machine on pairs of residues modulo p.
 
     From M_0, round t solves kernel ridge regression on one-hot labels with the kernel
@@ -76,6 +63,10 @@ class RFMClassifier:
         Hidden layers of the "ntk" kernel.
     n_classes : int, optional
         Number of classes c; the modulus unless given.
+    n_tasks : int
+        Number of tasks that share the outputs (`tasks.MultiTask`). With more than one the inputs
+        have a third column, the task's number, and one bit for each task after the first: d = 2p +
+        n_tasks − 1.
 
     Attributes
     ----------
@@ -88,7 +79,8 @@ class RFMClassifier:
         residual (largest relative residual over the classes); cg_iterations (most over the
         classes, 0 for cholesky); solver_fallback (1 where the solve took its fallback); seconds
         (wall time of the round, the update that led to M_t included).
-        Test quantities are NaN without evaluation pairs.
+        Test quantities are NaN without evaluation pairs. With several tasks also
+        train_accuracy_task_0, test_accuracy_task_0 and so on.
     feature_matrix_ : ndarray, shape (2p, 2p)
         M of the final predictor.
     feature_matrices_ : ndarray, shape (iterations + 1, 2p, 2p)
@@ -119,6 +111,7 @@ class RFMClassifier:
         tol: float = 1e-5,
         depth: int = 1,
         n_classes: int | None = None,
+        n_tasks: int = 1,
     ) -> None:
         self.modulus = modulus
         self.kernel = kernel
@@ -133,29 +126,7 @@ class RFMClassifier:
         self.tol = tol
         self.depth = depth
         self.n_classes = n_classes
-
-    @classmethod
-    def parameter_names(cls) -> tuple[str, ...]:
-        """Names of the constructor's parameters."""
-        return tuple(inspect.signature(cls).parameters)
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the constructor's parameters as given; `deep` is accepted for scikit-learn."""
-        return {name: getattr(self, name) for name in self.parameter_names()}
-
-    def set_params(self, **params: Any) -> RFMClassifier:
-        """Set constructor parameters by name; ValueError for an unknown name."""
-        for name, value in params.items():
-            if name not in self.parameter_names():
-                raise ValueError(
-                    f"{name}: not a parameter of RFMClassifier; expected one of "
-                    f"{', '.join(self.parameter_names())}"
-                )
-            setattr(self, name, value)
-        return self
-
-    def __repr__(self) -> str:
-        return f"RFMClassifier({', '.join(f'{k}={v!r}' for k, v in self.get_params().items())})"
+        self.n_tasks = n_tasks
 
     def fit(
         self,
@@ -171,7 +142,7 @@ class RFMClassifier:
         Parameters
         ----------
         X : array_like of int, shape (n, 2)
-            Training pairs, residues in [0, modulus).
+            Training pairs, residues in [0, modulus); (n, 3) with several tasks.
         y : array_like of int, shape (n,)
             Labels in [0, n_classes).
         eval_set : (X_test, y_test), optional
@@ -201,11 +172,11 @@ class RFMClassifier:
             If the run cannot fit into the available memory, before any work.
         """
         kernel, data = self.prepare(X, y, eval_set)
-        p = data.modulus
+        d = data.dimension
         start = (
-            np.eye(2 * p)
+            np.eye(d)
             if feature_matrix is None
-            else checks.check_feature_matrix("feature_matrix", feature_matrix, 2 * p)
+            else checks.check_feature_matrix("feature_matrix", feature_matrix, d)
         )
         dtype = np.dtype(self.dtype)
         operations = make_operations(self.backend)
@@ -225,7 +196,7 @@ class RFMClassifier:
         rows: list[dict[str, float]] = []
         matrices: list[NDArray[Any]] = []
         if checkpoint is not None:
-            rows, matrices, start = unpack(checkpoint, 2 * p)
+            rows, matrices, start = unpack(checkpoint, d)
             if len(rows) > self.iterations:
                 raise ValueError(
                     f"checkpoint: expected one of a run with more than {len(rows) - 1} iterations, "
@@ -253,14 +224,9 @@ class RFMClassifier:
     ) -> tuple[Kernel, Data]:
         """Return the kernel and the data of a run; raises what `fit` raises for bad ones."""
         kernel, n_classes = self.check_parameters()
-        p = int(self.modulus)
-        X_train = checks.check_pairs("X", X, p)
-        if len(X_train) == 0:
-            raise ValueError("X: expected at least one training pair, got none")
-        y_train = checks.check_labels("y", y, len(X_train), n_classes)
-        checks.check_consistent(X_train, y_train, p)
-        X_test, y_test = self._check_eval_set(eval_set, p, n_classes)
-        return kernel, Data(X_train, y_train, X_test, y_test, p, n_classes)
+        data = check_data(X, y, eval_set, int(self.modulus), n_classes, int(self.n_tasks))
+        checks.check_consistent(data.train, data.train_labels)
+        return kernel, data
 
     def check_parameters(self) -> tuple[Kernel, int]:
         """Return the kernel and the number of classes that the parameters stand for.
@@ -282,27 +248,10 @@ class RFMClassifier:
         checks.check_one_of("dtype", self.dtype, DTYPES)
         checks.check_real("tol", self.tol, positive=True)
         depth = checks.check_integer("depth", self.depth, minimum=1)
-        n_classes = (
-            p
-            if self.n_classes is None
-            else checks.check_integer("n_classes", self.n_classes, minimum=1)
-        )
-        return make_kernel(
-            self.kernel, bandwidth=bandwidth, depth=depth, dimension=2 * p
-        ), n_classes
-
-    @staticmethod
-    def _check_eval_set(
-        eval_set: tuple[ArrayLike, ArrayLike] | None, modulus: int, n_classes: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        if eval_set is None:
-            return np.empty((0, 2), np.int64), np.empty(0, np.int64)
-        if not isinstance(eval_set, tuple | list) or len(eval_set) != 2:
-            raise TypeError(
-                f"eval_set: expected a tuple (X_test, y_test), got {type(eval_set).__name__}"
-            )
-        X_test = checks.check_pairs("eval_set[0]", eval_set[0], modulus)
-        return X_test, checks.check_labels("eval_set[1]", eval_set[1], len(X_test), n_classes)
+        n_tasks = checks.check_integer("n_tasks", self.n_tasks, minimum=1)
+        dimension = input_dimension(p, n_tasks)
+        kernel = make_kernel(self.kernel, bandwidth=bandwidth, depth=depth, dimension=dimension)
+        return kernel, check_classes(self.n_classes, p)
 
     def _iterate(
         self,
@@ -317,7 +266,9 @@ class RFMClassifier:
         began = time.perf_counter()
         for t in range(len(rows), self.iterations + 1):
             evaluation = machine.fit(M)
-            record = round_record(t, evaluation, M, machine.cg_iterations, machine.fallback)
+            record = round_record(
+                t, evaluation, M, self.modulus, machine.cg_iterations, machine.fallback
+            )
             matrix = operations.to_numpy(M)
             record["seconds"] = time.perf_counter() - began
             rows.append(record)
@@ -367,11 +318,43 @@ class RFMClassifier:
         self.dual_coef_ = dual_coefficients
         self.n_iter_ = len(rows) - 1
 
+    def class_agops(self, classes: Iterable[int] | None = None) -> NDArray[Any]:
+        """AGOP of single outputs of the final predictor on the training pairs.
+
+        All classes' together sum to the AGOP, from which the next feature matrix would come.
+
+        Parameters
+        ----------
+        classes : iterable of int, optional
+            Which outputs; all unless given.
+
+        Returns
+        -------
+        ndarray, shape (len(classes), d, d)
+            About 8 n² + 4 n p² flops each.
+        """
+        self._require_fit()
+        last = len(self.classes_) - 1
+        chosen = [
+            checks.check_integer("classes", label, minimum=0, maximum=last)
+            for label in (self.classes_ if classes is None else classes)
+        ]
+        operations, dtype = self._operations, self.dual_coef_.dtype
+        M = operations.asarray(self.feature_matrix_, dtype)
+        train = operations.asarray(pair_indices(self.X_train_, self.modulus), np.int32)
+        centred = self.centering == "per_class"
+        agops = np.empty((len(chosen), *M.shape), dtype)
+        for agop, label in zip(agops, chosen, strict=True):
+            column = operations.asarray(self.dual_coef_[:, [label]], dtype)
+            agop[...] = operations.to_numpy(
+                operations.agop(self._kernel, M, train, column, centred)
+            )
+        return agops
+
     def decision_function(self, X: ArrayLike) -> NDArray[Any]:
         """Outputs f_c(x) of the final predictor, (m, c), for pairs X, (m, 2)."""
-        if not hasattr(self, "feature_matrix_"):
-            raise NotFittedError("RFMClassifier: expected a call of fit before this one")
-        pairs = checks.check_pairs("X", X, self.modulus)
+        self._require_fit()
+        pairs = checks.check_pairs("X", X, self.modulus, self.n_tasks)
         operations: ArrayOperations = self._operations
         if len(pairs) == 0:
             return np.empty((0, len(self.classes_)), self.dual_coef_.dtype)
@@ -385,33 +368,17 @@ class RFMClassifier:
         )
         return operations.to_numpy(outputs)
 
-    def predict(self, X: ArrayLike) -> NDArray[np.int64]:
-        """Labels with the largest output, (m,), for pairs X, (m, 2)."""
-        labels: NDArray[np.int64] = self.decision_function(X).argmax(axis=1)
-        return labels
-
-    def score(self, X: ArrayLike, y: ArrayLike) -> float:
-        """Accuracy on pairs X, (m, 2), with labels y, (m,)."""
-        outputs = self.decision_function(X)
-        return scores_of_outputs(outputs, checks.check_labels("y", y, *outputs.shape)).accuracy
-
 
 def round_record(
-    t: int, evaluation: Evaluation, M: Any, cg_iterations: int, fallback: bool
-) -> dict[str, float]:
+    t: int, evaluation: Evaluation, M: Any, p: int, cg_iterations: int, fallback: bool
+) -> Row:
     """Row t of a history, but for `seconds`; M may be an array on a GPU."""
-    p = len(M) // 2
     return {
         "iteration": float(t),
-        **_prefixed("train", evaluation.train),
-        **_prefixed("test", evaluation.test),
+        **score_columns(evaluation.train, evaluation.test),
         "feature_trace": float(M.trace(dtype=np.float64)),
-        "circulant_deviation": features.circulant_deviation(M[p:, :p]),
+        "circulant_deviation": features.circulant_deviation(M[p : 2 * p, :p]),
         "residual": evaluation.residual,
         "cg_iterations": float(cg_iterations),
         "solver_fallback": float(fallback),
     }
-
-
-def _prefixed(prefix: str, scores: Scores) -> dict[str, float]:
-    return {f"{prefix}_{name}": value for name, value in asdict(scores).items()}

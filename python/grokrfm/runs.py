@@ -5,25 +5,18 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from .figures import plot_run
-from .history import Checkpoint, Round
-from .rfm import RFMClassifier
+from .history import Checkpoint, Recorded, unpack_rows
+from .storage import write_atomically
 
-
-def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file so that a reader sees the old content or the new one, never a part."""
-    temporary = path.with_name(path.name + ".part")
-    with temporary.open("wb") as file:
-        write(file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class RunFolder:
@@ -71,12 +64,12 @@ class RunFolder:
             return cls(path), config, None
         with np.load(stored, allow_pickle=False) as arrays:
             checkpoint = dict(arrays)
-        rounds = len(checkpoint["feature_matrices"])
+        rounds = len(unpack_rows(checkpoint))
         lines = (path / "metrics.jsonl").read_text().splitlines(keepends=True)[:rounds]
         write_atomically(path / "metrics.jsonl", lambda file: file.write("".join(lines).encode()))
         return cls(path), config, checkpoint
 
-    def store_checkpoint(self, current: Round) -> None:
+    def store_checkpoint(self, current: Recorded) -> None:
         """Replace checkpoint.npz by the state after this round."""
         arrays: dict[str, Any] = current.checkpoint()
         write_atomically(self.path / "checkpoint.npz", lambda file: np.savez(file, **arrays))
@@ -85,8 +78,8 @@ class RunFolder:
         """Remove checkpoint.npz: the run is complete."""
         (self.path / "checkpoint.npz").unlink(missing_ok=True)
 
-    def append(self, current: Round) -> None:
-        """Append the round's record as a line of JSON (a callback of `RFMClassifier.fit`).
+    def append(self, current: Recorded) -> None:
+        """Append the round's record as a line of JSON (a callback of `fit`).
 
         NaN, a quantity that is not defined, is written as null.
         """
@@ -102,27 +95,22 @@ class RunFolder:
         """Remove the folder of a run without a complete round."""
         shutil.rmtree(self.path)
 
-    def finish(self, model: RFMClassifier, operation: str, title: str) -> str | None:
-        """Write features.npz and run.png; return why there is no picture, or None.
+    def finish(self, arrays: Mapping[str, NDArray[Any]], draw: Callable[[], Figure]) -> str | None:
+        """Write the arrays to features.npz and the figure to run.png.
 
-        features.npz holds feature_matrices (t, 2p, 2p), feature_matrix (2p, 2p) and
-        dual_coef (n, c).
+        Returns
+        -------
+        str or None
+            Why there is no picture.
         """
-        write_atomically(
-            self.path / "features.npz",
-            lambda file: np.savez(
-                file,
-                feature_matrices=model.feature_matrices_,
-                feature_matrix=model.feature_matrix_,
-                dual_coef=model.dual_coef_,
-            ),
-        )
+        stored: dict[str, Any] = dict(arrays)
+        write_atomically(self.path / "features.npz", lambda file: np.savez(file, **stored))
         try:
             import matplotlib
         except ImportError:
             return "no picture: matplotlib is missing (pip install 'grokrfm[plot]')"
         matplotlib.use("Agg")
-        figure = plot_run(model.history_, model.feature_matrix_, operation, title)
+        figure = draw()
         write_atomically(
             self.path / "run.png", lambda file: figure.savefig(file, format="png", dpi=150)
         )

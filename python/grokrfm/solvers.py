@@ -26,6 +26,8 @@ def grid_obstacle(kernel: Kernel, data: Data) -> str | None:
     """Why the run cannot go over the grid of pairs, or None."""
     if quadratic_form(kernel) is None:
         return f"the {kernel.name} kernel is not of the quadratic family"
+    if data.n_tasks > 1:
+        return "inputs with a task bit are not pairs"
     pairs = np.concatenate([data.train, data.test]) @ [data.modulus, 1]
     if len(np.unique(pairs)) < len(pairs):
         return "a pair is given more than once among training and evaluation pairs"
@@ -72,7 +74,7 @@ def require_memory(
         need = GridMachine.required_bytes(runs, itemsize, operations)
     else:
         need = sum(CholeskyMachine.required_bytes(data, itemsize) for data in runs)
-    kept = len(runs) * matrices * (2 * runs[0].modulus) ** 2 * itemsize  # on the host
+    kept = len(runs) * matrices * runs[0].dimension ** 2 * itemsize  # on the host
     purpose = f"a run with solver '{solver}' on {len(runs[0].train)} training pairs"
     advice = "use fewer training pairs or dtype='float32'" + (
         "" if solver == "cg" else ", or solver='cg' where it applies"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,9 @@ _OPERATIONS: dict[str, Callable[[IntArray, IntArray, int], IntArray]] = {
 }
 OPERATIONS = tuple(_OPERATIONS)
 
+Reflection = Callable[[IntArray, IntArray], tuple[IntArray, IntArray]]
+_REFLECTIONS: dict[str, Reflection] = {"swap": lambda a, b: (b, a), "negate": lambda a, b: (-a, -b)}
+
 
 def is_multiplicative(operation: str, modulus: int) -> bool:
     """Whether the operation is that of the multiplicative group of a prime field."""
@@ -62,7 +65,70 @@ class Split:
     noisy: NDArray[np.bool_]
 
 
-class ModularTask:
+class _Task:
+    """Pairs with labels, and their splits.
+
+    `pairs` (N, 2) or, of several tasks, (N, 3); `labels` (N,); `n_classes`.
+    """
+
+    pairs: IntArray
+    labels: IntArray
+    modulus: int
+    n_classes: int
+
+    @property
+    def _n_draws(self) -> int:
+        """How many units a split draws from."""
+        return len(self.pairs)
+
+    def _rows(self, drawn: IntArray) -> IntArray:
+        """Rows of `pairs` that belong to the units drawn."""
+        return drawn
+
+    def split(
+        self,
+        train_fraction: float = 0.5,
+        seed: int = 0,
+        *,
+        train_count: int | None = None,
+        label_noise: float = 0.0,
+    ) -> Split:
+        """Draw training pairs at random; the others are test pairs.
+
+        Parameters
+        ----------
+        train_fraction : float in (0, 1)
+            n = ⌊train_fraction · N⌋ training pairs of the N defined ones.
+        seed : int
+            The same seed gives the same split.
+        train_count : int, optional
+            n itself, 1 ≤ n ≤ N, instead of the fraction; n = N leaves no test pairs.
+        label_noise : float in [0, 1)
+            Fraction of the training labels replaced by another label, uniformly at random.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For values outside these ranges, or a fraction that leaves no training pair.
+        """
+        total = self._n_draws
+        if train_count is None:
+            count = _count_of_fraction(train_fraction, total)
+        else:
+            count = check_integer("train_count", train_count, minimum=1, maximum=total)
+        noise = check_fraction("label_noise", label_noise, zero=True)
+        rng = np.random.default_rng(check_integer("seed", seed, minimum=0))
+        order = rng.permutation(total)
+        train, test = self._rows(order[:count]), self._rows(order[count:])
+        y_train = self.labels[train].copy()
+        noisy = np.zeros(len(train), dtype=bool)
+        noisy[rng.choice(len(train), size=int(noise * len(train) + 1e-9), replace=False)] = True
+        shift = rng.integers(1, self.n_classes, size=int(noisy.sum()))
+        y_train[noisy] = (y_train[noisy] + shift) % self.n_classes
+        return Split(self.pairs[train], y_train, self.pairs[test], self.labels[test], noisy)
+
+
+class ModularTask(_Task):
     """An operation on pairs of residues.
 
     Parameters
@@ -138,53 +204,150 @@ class ModularTask:
     def __repr__(self) -> str:
         return f"ModularTask({self.operation!r}, modulus={self.modulus})"
 
-    def split(
+    def with_random_labels(self, seed: int = 0) -> ModularTask:
+        """Return a task on the same pairs with their labels shuffled: nothing to generalise.
+
+        Every label stays as frequent as it is.
+        """
+        rng = np.random.default_rng(check_integer("seed", seed, minimum=0))
+        task = ModularTask.__new__(ModularTask)
+        table = self.table.copy()
+        table[table >= 0] = rng.permutation(self.labels)
+        task._set(f"{self.operation} (labels shuffled)", table, self.n_classes)
+        return task
+
+    def symmetric_split(
         self,
         train_fraction: float = 0.5,
         seed: int = 0,
         *,
-        train_count: int | None = None,
-        label_noise: float = 0.0,
+        reflection: str | Reflection = "swap",
+        moved_back: int = 0,
     ) -> Split:
-        """Draw training pairs at random; the others are test pairs.
+        """Split along the orbits of a reflection, its fixed points held out.
+
+        A pair and its mirror image are both training pairs or both test pairs; the fixed points
+        are test pairs, but for `moved_back` of them. A control: what is learnt about a pair says
+        the same about its mirror image.
 
         Parameters
         ----------
         train_fraction : float in (0, 1)
-            n = ⌊train_fraction · N⌋ training pairs of the N defined ones.
+            ⌊train_fraction · N⌋ training pairs, or one less, besides those moved back.
         seed : int
             The same seed gives the same split.
-        train_count : int, optional
-            n itself, 1 ≤ n ≤ N, instead of the fraction; n = N leaves no test pairs.
-        label_noise : float in [0, 1)
-            Fraction of the training labels replaced by another label, uniformly at random.
+        reflection : {"swap", "negate"} or callable
+            (a, b) ↦ (b, a), (−a, −b), or a function of two integer arrays that returns two.
+        moved_back : int
+            How many fixed points are training pairs.
 
         Raises
         ------
         TypeError, ValueError
-            For values outside these ranges, or a fraction that leaves no training pair.
+            For a map that is not its own inverse on the defined pairs, more training pairs than
+            there are orbits for, and bad numbers.
         """
-        total = len(self.pairs)
-        if train_count is None:
-            fraction = check_fraction("train_fraction", train_fraction)
-            count = int(fraction * total + 1e-9)  # .29 · 100 is 28.999… in binary
-            if count == 0:
-                raise ValueError(
-                    f"train_fraction: expected at least one training pair of {total}, "
-                    f"got {fraction}"
-                )
-        else:
-            count = check_integer("train_count", train_count, minimum=1, maximum=total)
-        noise = check_fraction("label_noise", label_noise, zero=True)
+        mirror = self._mirror(reflection)
+        own = np.arange(len(mirror))
+        fixed, first = np.flatnonzero(mirror == own), np.flatnonzero(own < mirror)
+        orbits = _count_of_fraction(train_fraction, len(own)) // 2
+        if not 1 <= orbits <= len(first):
+            raise ValueError(
+                f"train_fraction: expected a share that takes 1 to {len(first)} pairs of mirror "
+                f"images, got {train_fraction}"
+            )
+        check_integer("moved_back", moved_back, minimum=0, maximum=len(fixed))
         rng = np.random.default_rng(check_integer("seed", seed, minimum=0))
-        order = rng.permutation(total)
-        train, test = order[:count], order[count:]
-        y_train = self.labels[train].copy()
-        noisy = np.zeros(count, dtype=bool)
-        noisy[rng.choice(count, size=int(noise * count + 1e-9), replace=False)] = True
-        shift = rng.integers(1, self.n_classes, size=int(noisy.sum()))
-        y_train[noisy] = (y_train[noisy] + shift) % self.n_classes
-        return Split(self.pairs[train], y_train, self.pairs[test], self.labels[test], noisy)
+        chosen = rng.permutation(first)[:orbits]
+        back = rng.permutation(fixed)[:moved_back]
+        train = np.concatenate([chosen, mirror[chosen], back])
+        test = np.setdiff1d(own, train)
+        noisy = np.zeros(len(train), dtype=bool)
+        return Split(
+            self.pairs[train], self.labels[train], self.pairs[test], self.labels[test], noisy
+        )
+
+    def _mirror(self, reflection: str | Reflection) -> IntArray:
+        """Number of each pair's mirror image, (N,)."""
+        p = self.modulus
+        if not callable(reflection):
+            check_one_of("reflection", reflection, _REFLECTIONS)
+            reflection = _REFLECTIONS[reflection]
+        images = np.stack(reflection(*self.pairs.T), axis=1) % p
+        number = np.full((p, p), -1)
+        number[tuple(self.pairs.T)] = np.arange(len(self.pairs))
+        mirror: IntArray = number[tuple(images.T)]
+        if (mirror < 0).any() or (mirror[mirror] != np.arange(len(mirror))).any():
+            raise ValueError(
+                "reflection: expected a map that is its own inverse on the pairs of the task"
+            )
+        return mirror
+
+
+class MultiTask(_Task):
+    """Several operations with the same residues and shared outputs, told apart by a task bit.
+
+    A split draws pairs of residues: a pair is a training pair of every operation, or a test pair of
+    every operation, on which it is defined.
+
+    Parameters
+    ----------
+    operations : sequence of str
+        Two or more of `grokrfm.tasks.OPERATIONS`.
+    modulus : int
+        p ≥ 2.
+
+    Attributes
+    ----------
+    tasks : tuple of ModularTask
+    n_tasks, modulus, n_classes : int
+        For `RFMClassifier`.
+    pairs : ndarray of int64, shape (N, 3)
+        (a, b, t): a pair on which operation t is defined.
+    labels : ndarray of int64, shape (N,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        For fewer than two operations, and as `ModularTask`.
+    """
+
+    def __init__(self, operations: Sequence[str], modulus: int) -> None:
+        if isinstance(operations, str) or len(operations) < 2:
+            raise ValueError(f"operations: expected two or more, got {operations!r}")
+        self.tasks = tuple(ModularTask(operation, modulus) for operation in operations)
+        self.n_tasks = len(self.tasks)
+        self.modulus = self.n_classes = self.tasks[0].modulus
+        self.pairs = np.concatenate(
+            [np.insert(task.pairs, 2, t, axis=1) for t, task in enumerate(self.tasks)]
+        )
+        self.labels = np.concatenate([task.labels for task in self.tasks])
+        self._row_of = np.full((self.modulus**2, self.n_tasks), -1, dtype=np.int64)
+        self._row_of[self.pairs[:, :2] @ [self.modulus, 1], self.pairs[:, 2]] = np.arange(
+            len(self.pairs)
+        )
+        self._row_of = self._row_of[(self._row_of >= 0).any(axis=1)]
+
+    @property
+    def _n_draws(self) -> int:
+        return len(self._row_of)
+
+    def _rows(self, drawn: IntArray) -> IntArray:
+        rows = self._row_of[drawn].ravel()
+        return rows[rows >= 0]
+
+    def __repr__(self) -> str:
+        return f"MultiTask({[task.operation for task in self.tasks]}, modulus={self.modulus})"
+
+
+def _count_of_fraction(train_fraction: float, total: int) -> int:
+    fraction = check_fraction("train_fraction", train_fraction)
+    count = int(fraction * total + 1e-9)  # .29 · 100 is 28.999… in binary
+    if count == 0:
+        raise ValueError(
+            f"train_fraction: expected at least one training pair of {total}, got {fraction}"
+        )
+    return count
 
 
 def _tabulate(operation: Callable[[int, int], Any], modulus: int) -> IntArray:

@@ -1,0 +1,243 @@
+"""Experiments by description: each is run once and its result kept in a file of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import features
+from .array_operations import ArrayOperations
+from .history import Callback, Round
+from .machines import SolverWarning
+from .measures import FeatureMeasures
+from .network import FCNClassifier
+from .network_features import NetworkMeasures
+from .rfm import RFMClassifier
+from .storage import write_atomically
+from .tasks import ModularTask, MultiTask
+
+Result = dict[str, NDArray[Any]]
+
+
+class Experiment(Protocol):
+    """A frozen dataclass whose fields say everything that the result depends on."""
+
+    @property
+    def cost(self) -> float:
+        """Rough count of floating-point operations, for the progress bar."""
+        ...
+
+    def run(self) -> Result: ...
+
+
+@dataclass(frozen=True)
+class RFMRun:
+    """A run of `RFMClassifier`; its result is the history, and feature matrices.
+
+    Attributes
+    ----------
+    operations : tuple of str
+        One operation, or several for a `MultiTask`.
+    modulus, train_fraction, seed, kernel, iterations :
+        As in `ModularTask.split` and `RFMClassifier`. Kernels without a form on the grid of pairs
+        run in float64.
+    start : str
+        Where M_0 comes from: "identity", or "random_circulant" with the run's seed.
+    keep : tuple of int
+        Iterations whose feature matrix is kept, as "matrix_<t>".
+    enforce : bool
+        Whether each M_t is also evaluated with exact block-circulant structure: columns
+        enforced_test_accuracy and enforced_test_correct_class_mse.
+    """
+
+    operations: tuple[str, ...]
+    modulus: int
+    train_fraction: float = 0.5
+    seed: int = 0
+    kernel: str = "quadratic"
+    iterations: int = 30
+    start: str = "identity"
+    keep: tuple[int, ...] = ()
+    enforce: bool = False
+
+    @property
+    def cost(self) -> float:
+        p, c = self.modulus, self.modulus
+        rounds = (self.iterations + 1) * (2 if self.enforce else 1)
+        if self.kernel == "quadratic" and len(self.operations) == 1:
+            return rounds * 80.0 * p**4
+        n = self.train_fraction * p * p * len(self.operations)
+        return rounds * (n**3 / 3 + 8 * n * n * c + 4 * n * c * p * p)
+
+    def run(self) -> Result:
+        p = self.modulus
+        task = (
+            ModularTask(self.operations[0], p)
+            if len(self.operations) == 1
+            else MultiTask(self.operations, p)
+        )
+        split = task.split(self.train_fraction, self.seed)
+        quadratic = self.kernel in ("quadratic", "general_quadratic", "quadratic_ntk")
+        model = RFMClassifier(
+            p,
+            kernel=self.kernel,
+            iterations=self.iterations,
+            dtype="float32" if quadratic else "float64",
+            n_tasks=len(self.operations),
+        )
+        eval_set = (split.X_test, split.y_test)
+        start = None
+        if self.start == "random_circulant":
+            start = features.random_circulant(self.operations[0], p, self.seed)
+
+        def evaluate_enforced(current: Round) -> None:
+            M = features.enforce_structure(current.feature_matrix, self.operations[0])
+            machine = RFMClassifier(**{**model.get_params(), "iterations": 0})
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", SolverWarning)  # the residual is kept instead
+                machine.fit(split.X_train, split.y_train, eval_set, feature_matrix=M)
+            for name in ("test_accuracy", "test_correct_class_mse", "residual"):
+                current.record[f"enforced_{name}"] = float(machine.history_[name][0])
+
+        callbacks: list[Callback] = []
+        if len(self.operations) == 1:
+            callbacks.append(FeatureMeasures(self.operations[0]))
+        if self.enforce:
+            callbacks.append(evaluate_enforced)
+        model.fit(split.X_train, split.y_train, eval_set, callbacks, feature_matrix=start)
+        matrices = {f"matrix_{t}": model.feature_matrices_[t].astype(np.float32) for t in self.keep}
+        return {**model.history_, **matrices}
+
+
+@dataclass(frozen=True)
+class NetworkRun:
+    """A run of `FCNClassifier`; its result is the history, and features of the final network.
+
+    Attributes
+    ----------
+    operation, modulus, train_fraction, seed :
+        As in `ModularTask.split`; the seed is the network's too.
+    epochs, hidden_width, batch_size, learning_rate, weight_decay, agop_penalty, optimizer :
+        As in `FCNClassifier`.
+    inputs : str
+        "one-hot" or "random circulant": x, or (M*)^{1/4} x with a random circulant M*.
+    measure : bool
+        Whether `NetworkMeasures` are taken every epoch; adds "nfm" and "feature_matrix", √AGOP,
+        of the final network.
+    """
+
+    operation: str
+    modulus: int = 61
+    train_fraction: float = 0.5
+    seed: int = 0
+    epochs: int = 50
+    hidden_width: int = 1024
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    weight_decay: float = 1.0
+    agop_penalty: float = 0.0
+    optimizer: str = "adamw"
+    inputs: str = "one-hot"
+    measure: bool = False
+
+    @property
+    def cost(self) -> float:
+        p, h = self.modulus, self.hidden_width
+        n = self.train_fraction * p * p
+        step = 6 * self.batch_size * h * p + 60 * 3 * p * h  # products, parameters
+        if self.inputs != "one-hot":
+            step += 24 * p * p * h
+        if self.agop_penalty:
+            step += 4 * h * h * (self.batch_size + p) + 8 * h * h * p
+        measured = 4 * h * h * (n + 3 * p) if self.measure else 0
+        return self.epochs * (n / self.batch_size * step + 2 * p**3 * h + measured)
+
+    def run(self) -> Result:
+        split = ModularTask(self.operation, self.modulus).split(self.train_fraction, self.seed)
+        given = asdict(self)
+        model = FCNClassifier(
+            **{name: given[name] for name in FCNClassifier.parameter_names() if name in given}
+        )
+        transform = None
+        if self.inputs == "random circulant":
+            M = features.random_circulant(self.operation, self.modulus, self.seed)
+            transform = ArrayOperations().matrix_power(M, 0.5)
+        model.fit(
+            split.X_train,
+            split.y_train,
+            (split.X_test, split.y_test),
+            [NetworkMeasures(self.operation)] if self.measure else [],
+            input_transform=transform,
+        )
+        if not self.measure:
+            return dict(model.history_)
+        final = {
+            "nfm": model.network_.neural_feature_matrix(),
+            "feature_matrix": model.feature_matrix_,
+        }
+        return {**model.history_, **final}
+
+
+class ResultStore:
+    """Results of experiments in a folder, each under a name made from its description.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it is not there.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be made.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+
+    def path(self, experiment: Experiment) -> Path:
+        """File of an experiment's result; another version of grokrfm has others."""
+        name = type(experiment).__name__
+        fields = asdict(experiment)  # type: ignore[call-overload]
+        text = json.dumps([version("grokrfm"), name, fields], sort_keys=True)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+        return self.folder / f"{name}-{digest}.npz"
+
+    def load(self, experiment: Experiment) -> Result | None:
+        """Return the stored result, or None."""
+        path = self.path(experiment)
+        if not path.exists():
+            return None
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+
+    def results(
+        self, experiments: Iterable[Experiment], done: Callable[[float], object]
+    ) -> Mapping[Experiment, Result]:
+        """Return all results; those that are missing are run, and stored one by one.
+
+        `done` is called with an experiment's cost after each one that had to be run.
+        """
+        found: dict[Experiment, Result] = {}
+        for experiment in dict.fromkeys(experiments):
+            result = self.load(experiment)
+            if result is None:
+                result = experiment.run()
+                self._store(experiment, result)
+                done(experiment.cost)
+            found[experiment] = result
+        return found
+
+    def _store(self, experiment: Experiment, result: Result) -> None:
+        arrays: dict[str, Any] = result
+        write_atomically(self.path(experiment), lambda file: np.savez_compressed(file, **arrays))

@@ -1,0 +1,62 @@
+"""Figures. Each plot function draws on the given Axes, or on new ones, and returns them."""
+
+from .make import FIGURES, choose_figures, make_figures
+from .network import (
+    plot_ansatz_over_training,
+    plot_circulant_inputs,
+    plot_feature_ansatz,
+    plot_network_measures,
+    plot_sgd,
+    plot_side_by_side,
+)
+from .panels import (
+    plot_accuracy,
+    plot_band,
+    plot_feature_matrix,
+    plot_loss,
+    plot_measures,
+)
+from .registry import Figure, Settings
+from .rfm import (
+    plot_enforced_structure,
+    plot_features_over_training,
+    plot_final_features,
+    plot_fractions,
+    plot_grokking,
+    plot_losses,
+    plot_progress_measures,
+    plot_random_circulant,
+    plot_sharpening,
+    plot_two_tasks,
+)
+from .run import plot_run
+
+__all__ = [
+    "FIGURES",
+    "Figure",
+    "Settings",
+    "choose_figures",
+    "make_figures",
+    "plot_accuracy",
+    "plot_ansatz_over_training",
+    "plot_band",
+    "plot_circulant_inputs",
+    "plot_enforced_structure",
+    "plot_feature_ansatz",
+    "plot_feature_matrix",
+    "plot_features_over_training",
+    "plot_final_features",
+    "plot_fractions",
+    "plot_grokking",
+    "plot_loss",
+    "plot_losses",
+    "plot_measures",
+    "plot_network_measures",
+    "plot_progress_measures",
+    "plot_random_circulant",
+    "plot_run",
+    "plot_sgd",
+    "plot_sharpening",
+    "plot_side_by_side",
+    "plot_two_tasks",
+]

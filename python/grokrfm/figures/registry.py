@@ -1,0 +1,82 @@
+"""What a figure is: the experiments it needs, the numbers drawn from them, the drawing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..experiments import Experiment, Result
+
+Data = Mapping[str, NDArray[Any]]
+Results = Mapping[Experiment, Result]
+Grid = Mapping[str, Sequence[Experiment]]  # label -> experiments over the seeds
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How thorough the figures are: small moduli and few points if `quick`; number of seeds."""
+
+    quick: bool = False
+    n_seeds: int = 3
+
+    @property
+    def seeds(self) -> range:
+        return range(self.n_seeds)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure.
+
+    Attributes
+    ----------
+    name : str
+        As in the paper, or a word of our own.
+    title : str
+        What it shows, one line.
+    grid : callable
+        Settings -> experiments over the seeds for each label.
+    collect : callable
+        (grid, results) -> the numbers that are plotted, by name.
+    plot : callable
+        (numbers, Axes or None) -> the Axes drawn on: one, or an array of them.
+    """
+
+    name: str
+    title: str
+    grid: Callable[[Settings], Grid]
+    collect: Callable[[Grid, Results], Data]
+    plot: Callable[..., Any]
+
+
+def columns(*names: str) -> Callable[[Grid, Results], Data]:
+    """Return a collector of whole history columns and matrices: (labels, seeds, …) each."""
+
+    def collect(grid: Grid, results: Results) -> Data:
+        return {"labels": np.array(list(grid)), **_stacked(grid, results, names)}
+
+    return collect
+
+
+def last_rows(*names: str) -> Callable[[Grid, Results], Data]:
+    """Return a collector of the last entry of history columns: (labels, seeds) each."""
+
+    def collect(grid: Grid, results: Results) -> Data:
+        last = {
+            name: np.array([[results[run][name][-1] for run in runs] for runs in grid.values()])
+            for name in names
+        }
+        return {"labels": np.array(list(grid)), **last}
+
+    return collect
+
+
+def _stacked(grid: Grid, results: Results, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    return {
+        name: np.array([[results[run][name] for run in runs] for runs in grid.values()])
+        for name in names
+    }
