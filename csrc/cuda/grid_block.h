@@ -106,10 +106,12 @@ void sum_parts(Device& device, const GridBlock<T> g, Finish finish) {
         finish);
 }
 
-// The columns' half of the lines of a grid: sum over x.
+// The columns' half of the lines of a grid: sum over x. A thread has one column, since the classes
+// of a block are too few to give each a warp.
 template <class T>
 void sum_columns(Device& device, const GridBlock<T> g, const T* v) {
-    for_rows(device, g.classes(), g.pitch, [=] GROKRFM_BODY(std::ptrdiff_t c, std::ptrdiff_t y) {
+    for_each(device, g.classes() * g.pitch, [=] GROKRFM_BODY(std::ptrdiff_t i) {
+        const std::ptrdiff_t c = i / g.pitch, y = i % g.pitch;
         const T* at = v + g.row(c / g.m, 0, c % g.m) * g.pitch + y;
         T sum = 0;
         for (std::ptrdiff_t x = 0; x < g.p; ++x) sum += at[x * g.m * g.pitch];

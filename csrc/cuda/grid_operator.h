@@ -77,8 +77,8 @@ void apply_to_summed(Device& device, const GridBlock<T> g, const T* v, T* out) {
         g.stacked[top + pitch * g.m * pitch] = s * d[g.of_matrix(at.run, at.x) + y];
     });
     // diagonals = (M o M) [r; s] + 2 [colsum(A o V B'); colsum(B o V D)]
-    for_rows(device, g.classes(), pitch, [=] GROKRFM_BODY(std::ptrdiff_t c, std::ptrdiff_t y) {
-        const std::ptrdiff_t run = c / g.m;
+    for_each(device, g.classes() * pitch, [=] GROKRFM_BODY(std::ptrdiff_t i) {
+        const std::ptrdiff_t c = i / pitch, y = i % pitch, run = c / g.m;
         T w11 = 0, w22 = 0;
         for (std::ptrdiff_t x = 0; x < g.p; ++x) {
             const std::ptrdiff_t at = g.row(run, x, c % g.m) * pitch + y;

@@ -3,6 +3,9 @@
 // Lengths, factors and flags of the classes stay on the device. A class that is done takes steps of
 // length zero, so when the host looks whether any is open changes nothing but the work: it looks
 // once a step where a step is long, and every other one where a step costs no more than the look.
+//
+// Besides its products a step reads and writes 24 grids: 96 bytes an entry in float32, beside the
+// 10 p flops an entry of the products.
 #pragma once
 
 #include "grid_operator.h"
