@@ -52,6 +52,8 @@ struct Device::Libraries {
         GROKRFM_BIND(cublasDestroy_v2)
         GROKRFM_BIND(cublasSetStream_v2)
         GROKRFM_BIND(cublasSetMathMode)
+        GROKRFM_BIND(cublasSgemm_v2)
+        GROKRFM_BIND(cublasDgemm_v2)
         GROKRFM_BIND(cublasSgemmStridedBatched)
         GROKRFM_BIND(cublasDgemmStridedBatched)
         GROKRFM_BIND(cusolverDnCreate)
@@ -126,16 +128,27 @@ void Device::read(const void* from, void* to, std::size_t bytes) {
 template <class T>
 void Device::multiply(std::ptrdiff_t m, std::ptrdiff_t n, std::ptrdiff_t k, T alpha, Factor<T> a,
                       Factor<T> b, T beta, Product<T> c, std::ptrdiff_t batch) {
+    const Routines& routines = libraries_->routines;
     Gemm<T> gemm;
-    if constexpr (std::is_same_v<T, float>)
-        gemm = libraries_->routines.cublasSgemmStridedBatched;
-    else
-        gemm = libraries_->routines.cublasDgemmStridedBatched;
+    BatchedGemm<T> batched_gemm;
+    if constexpr (std::is_same_v<T, float>) {
+        gemm = routines.cublasSgemm_v2;
+        batched_gemm = routines.cublasSgemmStridedBatched;
+    } else {
+        gemm = routines.cublasDgemm_v2;
+        batched_gemm = routines.cublasDgemmStridedBatched;
+    }
     // cuBLAS is column-major: it sees the transposes, C' = op(B)' op(A)'.
-    check_library(gemm(libraries_->blas, blas_op(b.op), blas_op(a.op), narrow(n), narrow(m),
-                       narrow(k), &alpha, b.data, narrow(b.ld), b.stride, a.data, narrow(a.ld),
-                       a.stride, &beta, c.data, narrow(c.ld), c.stride, narrow(batch)),
-                  "cublasGemmStridedBatched");
+    const int op_a = blas_op(a.op), op_b = blas_op(b.op);
+    if (batch == 1)  // the plain product may split long sums over the device
+        check_library(gemm(libraries_->blas, op_b, op_a, narrow(n), narrow(m), narrow(k), &alpha,
+                           b.data, narrow(b.ld), a.data, narrow(a.ld), &beta, c.data, narrow(c.ld)),
+                      "cublasGemm");
+    else
+        check_library(batched_gemm(libraries_->blas, op_b, op_a, narrow(n), narrow(m), narrow(k),
+                                   &alpha, b.data, narrow(b.ld), b.stride, a.data, narrow(a.ld),
+                                   a.stride, &beta, c.data, narrow(c.ld), c.stride, narrow(batch)),
+                      "cublasGemmStridedBatched");
 }
 
 // The matrix is symmetric, so its lower triangle in columns is there whatever the order.

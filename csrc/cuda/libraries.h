@@ -20,16 +20,22 @@ constexpr int eigen_vectors = 1;                          // cusolverEigMode_t
 
 template <class T>
 using Gemm = Status (*)(Handle, int op_a, int op_b, int m, int n, int k, const T* alpha, const T* a,
-                        int lda, long long stride_a, const T* b, int ldb, long long stride_b,
-                        const T* beta, T* c, int ldc, long long stride_c, int batch);
+                        int lda, const T* b, int ldb, const T* beta, T* c, int ldc);
+template <class T>
+using BatchedGemm = Status (*)(Handle, int op_a, int op_b, int m, int n, int k, const T* alpha,
+                               const T* a, int lda, long long stride_a, const T* b, int ldb,
+                               long long stride_b, const T* beta, T* c, int ldc, long long stride_c,
+                               int batch);
 
 struct Routines {
     Status (*cublasCreate_v2)(Handle*);
     Status (*cublasDestroy_v2)(Handle);
     Status (*cublasSetStream_v2)(Handle, cudaStream_t);
     Status (*cublasSetMathMode)(Handle, int mode);
-    Gemm<float> cublasSgemmStridedBatched;
-    Gemm<double> cublasDgemmStridedBatched;
+    Gemm<float> cublasSgemm_v2;
+    Gemm<double> cublasDgemm_v2;
+    BatchedGemm<float> cublasSgemmStridedBatched;
+    BatchedGemm<double> cublasDgemmStridedBatched;
 
     Status (*cusolverDnCreate)(Handle*);
     Status (*cusolverDnDestroy)(Handle);

@@ -18,6 +18,8 @@ ROUTINES = {
         "cublasDestroy_v2",
         "cublasSetStream_v2",
         "cublasSetMathMode",
+        "cublasSgemm_v2",
+        "cublasDgemm_v2",
         "cublasSgemmStridedBatched",
         "cublasDgemmStridedBatched",
     ),
