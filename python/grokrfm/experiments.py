@@ -15,9 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import features
+from .array_operations import ArrayOperations
 from .history import Callback, Round
 from .machines import SolverWarning
 from .measures import FeatureMeasures
+from .network import FCNClassifier
+from .network_features import NetworkMeasures
 from .rfm import RFMClassifier
 from .storage import write_atomically
 from .tasks import ModularTask, MultiTask
@@ -113,6 +116,75 @@ class RFMRun:
         model.fit(split.X_train, split.y_train, eval_set, callbacks, feature_matrix=start)
         matrices = {f"matrix_{t}": model.feature_matrices_[t].astype(np.float32) for t in self.keep}
         return {**model.history_, **matrices}
+
+
+@dataclass(frozen=True)
+class NetworkRun:
+    """A run of `FCNClassifier`; its result is the history, and features of the final network.
+
+    Attributes
+    ----------
+    operation, modulus, train_fraction, seed :
+        As in `ModularTask.split`; the seed is the network's too.
+    epochs, hidden_width, batch_size, learning_rate, weight_decay, agop_penalty, optimizer :
+        As in `FCNClassifier`.
+    inputs : str
+        "one-hot" or "random circulant": x, or (M*)^{1/4} x with a random circulant M*.
+    measure : bool
+        Whether `NetworkMeasures` are taken every epoch; adds "nfm" and "feature_matrix", √AGOP,
+        of the final network.
+    """
+
+    operation: str
+    modulus: int = 61
+    train_fraction: float = 0.5
+    seed: int = 0
+    epochs: int = 50
+    hidden_width: int = 1024
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    weight_decay: float = 1.0
+    agop_penalty: float = 0.0
+    optimizer: str = "adamw"
+    inputs: str = "one-hot"
+    measure: bool = False
+
+    @property
+    def cost(self) -> float:
+        p, h = self.modulus, self.hidden_width
+        n = self.train_fraction * p * p
+        step = 6 * self.batch_size * h * p + 60 * 3 * p * h  # products, parameters
+        if self.inputs != "one-hot":
+            step += 24 * p * p * h
+        if self.agop_penalty:
+            step += 4 * h * h * (self.batch_size + p) + 8 * h * h * p
+        measured = 4 * h * h * (n + 3 * p) if self.measure else 0
+        return self.epochs * (n / self.batch_size * step + 2 * p**3 * h + measured)
+
+    def run(self) -> Result:
+        split = ModularTask(self.operation, self.modulus).split(self.train_fraction, self.seed)
+        given = asdict(self)
+        model = FCNClassifier(
+            **{name: given[name] for name in FCNClassifier.parameter_names() if name in given}
+        )
+        transform = None
+        if self.inputs == "random circulant":
+            M = features.random_circulant(self.operation, self.modulus, self.seed)
+            transform = ArrayOperations().matrix_power(M, 0.5)
+        model.fit(
+            split.X_train,
+            split.y_train,
+            (split.X_test, split.y_test),
+            [NetworkMeasures(self.operation)] if self.measure else [],
+            input_transform=transform,
+        )
+        if not self.measure:
+            return dict(model.history_)
+        final = {
+            "nfm": model.network_.neural_feature_matrix(),
+            "feature_matrix": model.feature_matrix_,
+        }
+        return {**model.history_, **final}
 
 
 class ResultStore:

@@ -1,6 +1,14 @@
 """Figures. Each plot function draws on the given Axes, or on new ones, and returns them."""
 
-from .make import choose_figures, make_figures
+from .make import FIGURES, choose_figures, make_figures
+from .network import (
+    plot_ansatz_over_training,
+    plot_circulant_inputs,
+    plot_feature_ansatz,
+    plot_network_measures,
+    plot_sgd,
+    plot_side_by_side,
+)
 from .panels import (
     plot_accuracy,
     plot_band,
@@ -10,7 +18,6 @@ from .panels import (
 )
 from .registry import Figure, Settings
 from .rfm import (
-    FIGURES,
     plot_enforced_structure,
     plot_features_over_training,
     plot_final_features,
@@ -31,8 +38,11 @@ __all__ = [
     "choose_figures",
     "make_figures",
     "plot_accuracy",
+    "plot_ansatz_over_training",
     "plot_band",
+    "plot_circulant_inputs",
     "plot_enforced_structure",
+    "plot_feature_ansatz",
     "plot_feature_matrix",
     "plot_features_over_training",
     "plot_final_features",
@@ -41,9 +51,12 @@ __all__ = [
     "plot_loss",
     "plot_losses",
     "plot_measures",
+    "plot_network_measures",
     "plot_progress_measures",
     "plot_random_circulant",
     "plot_run",
+    "plot_sgd",
     "plot_sharpening",
+    "plot_side_by_side",
     "plot_two_tasks",
 ]

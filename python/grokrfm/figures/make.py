@@ -14,8 +14,10 @@ import numpy as np
 from ..experiments import Experiment, ResultStore
 from ..info import build_info
 from ..storage import write_atomically
+from . import network, rfm
 from .registry import Data, Figure, Grid, Settings
-from .rfm import FIGURES
+
+FIGURES = rfm.FIGURES + network.FIGURES
 
 
 def choose_figures(names: Sequence[str] | None) -> list[Figure]:
