@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 
-from . import kernels, network_arrays
+from . import arrays, kernels, network_arrays
 from .grid import GridProblem, GridSums, grid_round
 from .kernels import Kernel
 from .network_arrays import Network, Training
@@ -40,7 +40,7 @@ class ArrayOperations:
 
     def to_numpy(self, array: Any) -> np.ndarray[Any, Any]:
         """Return the array in host memory."""
-        return array.get() if hasattr(array, "get") else np.asarray(array)
+        return arrays.to_numpy(array)
 
     def one_hot(self, inputs: Any, d: int, dtype: Any) -> Any:
         """Return the inputs as rows, (n, d)."""
