@@ -36,4 +36,6 @@ def pytest_terminal_summary(terminalreporter, config):
         if ratio := bench.extra_info.get("times_faster_than_baseline"):
             line += f"   {ratio:.1f} times faster than the baseline"
             line += f" ({1e3 * bench.extra_info['baseline_seconds']:.0f} ms)"
+        if share := bench.extra_info.get("share_of_a_round"):
+            line += f"   {100 * share:.1f} % of a round"
         terminalreporter.write_line(line)

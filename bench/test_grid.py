@@ -6,7 +6,7 @@ python -m pytest bench/test_grid.py --benchmark-json=bench/results/grid.json
 import numpy as np
 import pytest
 from baseline import literal_round, one_hot
-from grokrfm import ModularTask, RFMClassifier
+from grokrfm import FeatureMeasures, ModularTask, RFMClassifier
 from grokrfm.cpp import CppOperations
 from grokrfm.grid_machine import Grid
 from grokrfm.kernels import make_kernel, quadratic_form
@@ -76,5 +76,24 @@ def test_run_beside_baseline(benchmark, p, baseline_dtype, repeats):
         "seconds": float(np.median(ours)),
         "baseline_seconds": float(np.median(theirs)),
         "times_faster_than_baseline": float(np.median(np.divide(theirs, ours))),
+    }
+    benchmark.pedantic(run, rounds=1)
+
+
+@pytest.mark.parametrize("p", [31, 61, 97])
+def test_measures_while_a_run_goes_on(benchmark, p):
+    """What `FeatureMeasures` adds to a run, as a share of it: runs without and with, in turn."""
+    split = ModularTask("x*y", p).split(0.5, 0)
+    model = RFMClassifier(p, solver="cg")
+
+    def run(*callbacks):
+        model.fit(split.X_train, split.y_train, (split.X_test, split.y_test), callbacks)
+
+    run()
+    with_measures, without = paired(lambda: run(FeatureMeasures("x*y")), run, 9)
+    added = float(np.median(with_measures - without))
+    benchmark.extra_info |= {
+        "seconds": added / (model.iterations + 1),
+        "share_of_a_round": added / float(np.median(without)),
     }
     benchmark.pedantic(run, rounds=1)

@@ -52,7 +52,7 @@ def test_discrete_logarithm(p):
     logarithm = features.discrete_logarithm(p)
     assert logarithm.shape == (p,)
     assert sorted(logarithm[1:]) == list(range(p - 1))
-    generator = 1 if p == 2 else int(np.flatnonzero(logarithm == 1)[0]) if p > 2 else 1
+    generator = 1 if p == 2 else int(np.flatnonzero(logarithm == 1)[0])
     for residue in range(1, p):
         assert pow(generator, int(logarithm[residue]), p) == residue
 
@@ -150,6 +150,9 @@ def test_circulant_matrices():
     [
         ("M: expected a square matrix", lambda: features.effective_rank(np.ones((2, 3)))),
         ("M: expected a square matrix", lambda: features.spectrum(np.ones(3))),
+        ("M: expected a symmetric matrix", lambda: features.spectrum(np.triu(np.ones((2, 2))))),
+        ("M: expected finite entries, got nan", lambda: features.effective_rank([[np.nan]])),
+        ("block: .*rows of different", lambda: features.circulant_deviation([[1, 2], [3]])),
         ("operation: expected one of x[+]y", lambda: features.random_circulant("x^2+y", 5)),
         ("needs a prime modulus, got 6", lambda: features.random_circulant("x*y", 6)),
         ("seed: expected an integer >= 0", lambda: features.random_circulant("x+y", 5, -1)),

@@ -1,6 +1,9 @@
 import json
+import signal
 import subprocess
 import sys
+import time
+from dataclasses import replace
 
 import matplotlib
 import numpy as np
@@ -41,9 +44,9 @@ def test_pictures_numbers_and_report(folder):
         assert list(numbers["labels"]) == ["x+y", "x-y", "x*y", "x/y"]
         assert numbers["test_accuracy"].shape == (4, 2, 31)
         assert (numbers["test_accuracy"][:, :, 30] > 0.99).all()
-    # Figures 2, 3, A1 and A2 share their runs.
-    assert report["2"]["runs_done_now"] == 8
-    assert report["3"]["runs_done_now"] == report["A1"]["runs_done_now"] == 0
+    # Figures 2, 3, A1, A2 and one modulus of the last share their runs.
+    assert report["total"] == {"figures": 6, "runs": 14, "seconds": report["total"]["seconds"]}
+    assert len(list((folder / "runs").glob("*.npz"))) == 14
 
 
 def test_stored_numbers_can_be_drawn_again(folder):
@@ -60,7 +63,36 @@ def test_stored_numbers_can_be_drawn_again(folder):
 
 def test_results_are_used_again(folder, monkeypatch):
     monkeypatch.setattr(RFMRun, "run", lambda self: pytest.fail("ran again"))
+    before = json.loads((folder / "figures.json").read_text())
     make_figures(folder, ["A1"], Settings(quick=True, n_seeds=2))
+    after = json.loads((folder / "figures.json").read_text())
+    assert after["A1"] == before["A1"] and after["A2"] == before["A2"]
+
+
+def shrunk(run):
+    """The same kind of run on a small modulus, in a fraction of a second."""
+    if isinstance(run, RFMRun):
+        return replace(run, modulus=7, train_fraction=max(run.train_fraction, 0.3))
+    return replace(run, modulus=7, hidden_width=8, epochs=3)
+
+
+@pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: figure.name)
+@pytest.mark.filterwarnings("ignore::grokrfm.SolverWarning")
+def test_every_figure_is_drawn_from_its_runs(figure):
+    from matplotlib import pyplot as plt
+
+    grid = figure.grid(Settings(quick=True, n_seeds=2))
+    done = {}
+    for run in (run for over_seeds in grid.values() for run in over_seeds):
+        small = shrunk(run)
+        done[small] = done.get(small) or small.run()
+        done[run] = done[small]
+    data = figure.collect(grid, done)
+    assert all(np.asarray(values).dtype != object for values in data.values())
+    axes = np.ravel([figure.plot(data)])
+    assert all(ax.get_xlabel() for ax in axes)
+    assert all(ax.lines or ax.images for ax in axes)
+    plt.close("all")
 
 
 def test_a_result_depends_on_every_field(tmp_path):
@@ -68,19 +100,20 @@ def test_a_result_depends_on_every_field(tmp_path):
     runs = [RFMRun(("x+y",), 7), RFMRun(("x+y",), 7, seed=1), RFMRun(("x-y",), 7)]
     assert len({store.path(run) for run in runs}) == 3
     short = RFMRun(("x+y",), 7, iterations=1)
-    costs = []
-    first = store.results([short, short], costs.append)[short]
-    again = store.results([short], costs.append)[short]
-    assert costs == [short.cost]
+    first, again = store.result(short), store.result(short)
+    assert first["run_seconds"] > 0
     for key, values in first.items():
         np.testing.assert_array_equal(values, again[key])
+    store.path(short).write_bytes(b"PK")
+    with pytest.raises(ValueError, match="a damaged result, to be removed"):
+        store.result(short)
 
 
 @pytest.mark.parametrize(
     "run",
     [
         RFMRun(("x+y",), 7, kernel="gaussian", iterations=2, enforce=True),
-        RFMRun(("x*y",), 7, iterations=0, start="random_circulant"),
+        RFMRun(("x*y",), 7, iterations=0, random_circulant=True),
         RFMRun(("x+y", "x^2+y^2"), 5, 0.8, kernel="gaussian", iterations=1),
     ],
 )
@@ -97,7 +130,7 @@ def test_every_figure_has_its_own_name_and_grid():
     for figure in FIGURES:
         for quick in (True, False):
             grid = figure.grid(Settings(quick, 2))
-            assert all(len(runs) == 2 for runs in grid.values())
+            assert all(len(runs) == (1 if figure.name == "A8" else 2) for runs in grid.values())
     assert [figure.name for figure in choose_figures(["A1", "2"])] == ["2", "A1"]
 
 
@@ -114,6 +147,34 @@ def test_bad_input(arguments, message, tmp_path):
     assert done.returncode == 2
     assert message in done.stderr and "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_interrupt_keeps_what_is_done(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "grokrfm", "figures", "--only", "A10", "--output", "out"],
+        cwd=tmp_path,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "out" / "figures.json").exists():
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in stderr
+    assert "finished runs and figures are kept" in stdout
+
+
+def test_settings_and_report_are_checked(tmp_path):
+    with pytest.raises(ValueError, match="n_seeds: expected an integer >= 1, got 0"):
+        Settings(n_seeds=0)
+    with pytest.raises(ValueError, match="got 12"):
+        choose_figures("12")
+    (tmp_path / "figures.json").write_text("[1]")
+    with pytest.raises(ValueError, match=r"figures.json: not a report of figures"):
+        make_figures(tmp_path, ["1"])
 
 
 def test_command_line(tmp_path):

@@ -57,13 +57,15 @@ def test_theorem_away_from_unit_vectors(p):
 
 
 def test_theorem_as_printed_needs_the_opposite_class():
-    """C with first row e₁ (counted from 0): its ℓ-th power solves a − b ≡ −ℓ."""
+    """C with first row e₁ (counted from 0), R the reversal: C^ℓ and C^ℓ R are those of −ℓ."""
     p = 7
     C = np.roll(np.eye(p), 1, axis=1)
-    a, b = np.argwhere(np.ones((p, p))).T
+    R = features.circulant(np.eye(p)[0], "hankel")
     for label in range(p):
-        solved = np.linalg.matrix_power(C, label)[a, b] == 1
-        np.testing.assert_array_equal(solved, (a - b) % p == (p - label) % p)
+        opposite = np.eye(p)[(p - label) % p]
+        power = np.linalg.matrix_power(C, label)
+        np.testing.assert_array_equal(power, features.circulant(opposite))
+        np.testing.assert_array_equal(power @ R, features.circulant(opposite, "hankel"))
 
 
 @given(p=st.integers(2, 12), seed=st.integers(0, 1000))
@@ -96,6 +98,12 @@ def test_agreement_with_a_trained_machine():
     before, after = (fourier.agreement(model, split.X_test, 61, "x*y") for model in (early, late))
     assert before.predictions < 0.05 and after.predictions > 0.99
     assert before.outputs < 0.1 and after.outputs > 0.6
+
+
+def agree_with_another_modulus():
+    split = ModularTask("x+y", 7).split(0.5)
+    model = RFMClassifier(7, iterations=0).fit(split.X_train, split.y_train)
+    return fourier.agreement(model, [[1, 2]], 5, "x+y")
 
 
 @pytest.mark.parametrize(
@@ -132,6 +140,9 @@ def test_agreement_with_a_trained_machine():
             "block: expected a square matrix",
             lambda: fourier.block_spectrum(np.ones((2, 3))),
         ),
+        (ValueError, "model: expected outputs of shape", lambda: agree_with_another_modulus()),
+        (ValueError, "block: expected finite", lambda: fourier.block_spectrum([[np.nan]])),
+        (TypeError, "block: expected a real dtype", lambda: fourier.block_spectrum([[1j]])),
         (ValueError, "orientation: expected", lambda: fourier.line_energies(np.eye(3), "left")),
         (
             ValueError,

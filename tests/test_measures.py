@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
-from grokrfm import FeatureMeasures, ModularTask, RFMClassifier, features
-
-COLUMNS = ("circulant_energy", "hankel_energy", "participation_ratio", "effective_rank")
+from grokrfm import FeatureMeasures, ModularTask, MultiTask, RFMClassifier, features, fourier
+from grokrfm.measures import feature_measures
 
 
 @pytest.mark.parametrize(
@@ -30,15 +29,24 @@ def test_structure_grows_from_the_start_in_its_own_orientation(operation, own, o
     assert history["effective_rank"][28] < 90
 
 
-def test_every_few_rounds():
-    split = ModularTask("x+y", 11).split(0.6)
-    model = RFMClassifier(11, iterations=6)
-    model.fit(split.X_train, split.y_train, callbacks=[FeatureMeasures(every=3)])
-    for column in COLUMNS:
-        measured = np.isfinite(model.history_[column])
-        assert set(np.flatnonzero(measured)) <= {0, 3, 6} and measured[[3, 6]].all()
+@pytest.mark.parametrize("n_tasks", [2, 3])
+def test_several_tasks_are_measured_on_the_operands_alone(n_tasks):
+    p = 7
+    split = MultiTask(["x+y", "x-y", "x*y"][:n_tasks], p).split(0.7)
+    model = RFMClassifier(p, n_tasks=n_tasks, iterations=3, ridge=1e-3, dtype="float64")
+    plain = model.fit(split.X_train, split.y_train).history_
+    measured = model.fit(split.X_train, split.y_train, callbacks=[FeatureMeasures()]).history_
+    np.testing.assert_allclose(measured["circulant_deviation"], plain["circulant_deviation"])
+    assert measured["effective_rank"][0] == pytest.approx(2 * p + n_tasks - 1)
 
 
-def test_bad_interval():
-    with pytest.raises(ValueError, match="every: expected an integer >= 1, got 0"):
-        FeatureMeasures(every=0)
+@pytest.mark.parametrize("operation", ["x+y", "x*y"])
+def test_measures_are_those_of_the_analyses(operation):
+    M = np.cov(np.random.default_rng(0).normal(size=(26, 40)))
+    measured = feature_measures(M, operation, 13)
+    block = features.cross_block(M, operation)
+    assert measured["circulant_deviation"] == pytest.approx(features.circulant_deviation(block))
+    spectrum = np.abs(fourier.block_spectrum(block)) ** 2
+    k = np.arange(1, len(block))
+    for name, line in (("circulant", spectrum[k, -k]), ("hankel", spectrum[k, k])):
+        assert measured[f"{name}_energy"] == pytest.approx(line.sum() / spectrum.sum())

@@ -37,6 +37,14 @@ def test_four_operations(operation, at_12):
         assert result["test_accuracy"][0] == pytest.approx(0.033, abs=0.01)
 
 
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("operation", ["x-y", "x*y", "x/y"])
+def test_other_seeds(operation, seed):
+    accuracy = history(operation, seed)["test_accuracy"]
+    assert accuracy[8] < 0.05
+    assert accuracy[28] >= 0.99
+
+
 def test_gaussian():
     accuracy = history(kernel="gaussian", dtype="float64")["test_accuracy"]
     assert accuracy[11] < 0.31 < accuracy[13]
@@ -63,7 +71,8 @@ def test_the_transition_sharpens(p, lower, upper):
 
 
 @pytest.mark.parametrize(
-    "fraction, lower, upper", [(0.25, 0, 0.02), (0.35, 0.15, 0.75), (0.4, 0.75, 1)]
+    "fraction, lower, upper",
+    [(0.25, 0, 0.02), (0.3, 0.01, 0.15), (0.35, 0.25, 0.6), (0.4, 0.75, 1)],
 )
 def test_gaussian_over_the_training_fraction(fraction, lower, upper):
     run = history(iterations=40, fraction=fraction, kernel="gaussian", dtype="float64")
@@ -91,10 +100,19 @@ def test_random_circulant_features_solve_the_task(operation, seed):
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("task, wrong", [("x+y", "x-y"), ("x-y", "x+y")])
-def test_the_wrong_orientation_stays_at_chance(task, wrong, seed):
+@pytest.mark.parametrize(
+    # Always naming the most frequent class hits 1 / 61, or 2 / 61 where that is the zero class.
+    "task, wrong, chance",
+    [
+        ("x+y", "x-y", 1 / 61),
+        ("x-y", "x+y", 1 / 61),
+        ("x*y", "x/y", 2 / 61),
+        ("x/y", "x*y", 1 / 61),
+    ],
+)
+def test_the_wrong_orientation_stays_at_chance(task, wrong, chance, seed):
     M = features.random_circulant(wrong, 61, seed)
-    assert without_training(task, 0.5, M, seed) < 0.03
+    assert without_training(task, 0.5, M, seed) < 2 * chance
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -152,7 +152,13 @@ def test_several_tasks():
 def bad_calls():
     task = ModularTask("x+y", modulus=5)
     yield ValueError, "operations: expected two or more", lambda: MultiTask(["x+y"], 5)
-    yield ValueError, "operations: expected two or more", lambda: MultiTask("x+y", 5)
+    yield TypeError, "operations: expected a sequence of names", lambda: MultiTask("x+y", 5)
+    yield TypeError, "operations: expected a sequence of names", lambda: MultiTask(None, 5)
+    yield (
+        TypeError,
+        "reflection: expected a function that returns two integer arrays",
+        lambda: task.symmetric_split(reflection=lambda a, b: (a + 0.5, b)),
+    )
     yield (
         ValueError,
         "reflection: expected one of swap, negate; got 'turn'",

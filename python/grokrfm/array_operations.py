@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 
-from . import kernels, memory, network_arrays
+from . import arrays, kernels, memory, network_arrays
 from .grid import GridProblem, GridSums, grid_round
 from .kernels import Kernel
 from .network_arrays import Network, Training
@@ -45,7 +45,7 @@ class ArrayOperations:
 
     def to_numpy(self, array: Any) -> np.ndarray[Any, Any]:
         """Return the array in host memory."""
-        return array.get() if hasattr(array, "get") else np.asarray(array)
+        return arrays.to_numpy(array)
 
     def available_bytes(self) -> int | None:
         """Memory that arrays can take; None where the system does not tell."""

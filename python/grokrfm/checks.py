@@ -108,35 +108,40 @@ def check_consistent(pairs: NDArray[np.int64], labels: NDArray[np.int64]) -> Non
         )
 
 
-def check_matrix(name: str, value: Any, rows: int, columns: int) -> NDArray[np.float64]:
-    """Return the value as a finite (rows, columns) matrix in float64."""
-    matrix = np.asarray(value)
-    if not np.issubdtype(matrix.dtype, np.floating) and not np.issubdtype(matrix.dtype, np.integer):
+def check_square(name: str, value: Any, dimension: int | None = None) -> Any:
+    """Return the value as a finite square float64 matrix, (d, d) if given, of its array module."""
+    xp = array_module(value)
+    try:
+        matrix = xp.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name}: expected an array, got rows of different lengths") from error
+    if matrix.dtype.kind not in "fiu":
         raise TypeError(f"{name}: expected a real dtype, got {matrix.dtype}")
-    if matrix.shape != (rows, columns):
-        raise ValueError(f"{name}: expected shape {(rows, columns)}, got {matrix.shape}")
+    if dimension is not None and matrix.shape != (dimension, dimension):
+        raise ValueError(f"{name}: expected shape {(dimension, dimension)}, got {matrix.shape}")
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.size == 0:
+        raise ValueError(f"{name}: expected a square matrix, got shape {matrix.shape}")
     matrix = matrix.astype(np.float64)
-    if not np.isfinite(matrix).all():
-        raise ValueError(f"{name}: expected finite entries, got {matrix[~np.isfinite(matrix)][0]}")
+    if not bool(xp.isfinite(matrix).all()):
+        raise ValueError(f"{name}: expected finite entries, got {matrix[~xp.isfinite(matrix)][0]}")
     return matrix
 
 
-def check_feature_matrix(name: str, value: Any, dimension: int) -> NDArray[np.float64]:
-    """Return the value as a finite symmetric (d, d) matrix in float64."""
-    matrix = check_matrix(name, value, dimension, dimension)
-    asymmetry = float(np.abs(matrix - matrix.T).max())
-    if asymmetry > 1e-5 * float(np.abs(matrix).max()):
+def check_symmetric(name: str, value: Any, dimension: int | None = None) -> Any:
+    """Return the value as `check_square` does, symmetric to the last bit."""
+    matrix = check_square(name, value, dimension)
+    asymmetry = float(abs(matrix - matrix.T).max())
+    if asymmetry > 1e-5 * float(abs(matrix).max()):
         raise ValueError(
             f"{name}: expected a symmetric matrix, "
             f"got entries that differ by {asymmetry:.3g} from their mirror image"
         )
-    symmetric: NDArray[np.float64] = 0.5 * (matrix + matrix.T)
-    return symmetric
+    return 0.5 * (matrix + matrix.T)
 
 
-def check_square(name: str, value: Any) -> Any:
-    """Return the value as a square float64 matrix of its own array module."""
-    matrix = array_module(value).asarray(value, dtype=np.float64)
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.size == 0:
-        raise ValueError(f"{name}: expected a square matrix, got shape {matrix.shape}")
-    return matrix
+def check_blocks(name: str, value: Any) -> tuple[Any, int]:
+    """Return the value as `check_square` does, of shape (2p, 2p), and p."""
+    matrix = check_square(name, value)
+    if len(matrix) % 2:
+        raise ValueError(f"{name}: expected shape (2p, 2p), got {matrix.shape}")
+    return matrix, len(matrix) // 2

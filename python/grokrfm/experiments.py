@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from . import features
 from .array_operations import ArrayOperations
 from .history import Callback, Round
+from .kernels import Kernel, quadratic_form
 from .machines import SolverWarning
 from .measures import FeatureMeasures
 from .network import FCNClassifier
@@ -50,8 +52,8 @@ class RFMRun:
     modulus, train_fraction, seed, kernel, iterations :
         As in `ModularTask.split` and `RFMClassifier`. Kernels without a form on the grid of pairs
         run in float64.
-    start : str
-        Where M_0 comes from: "identity", or "random_circulant" with the run's seed.
+    random_circulant : bool
+        Whether M_0 is a random circulant feature matrix, of the run's seed, or the identity.
     keep : tuple of int
         Iterations whose feature matrix is kept, as "matrix_<t>".
     enforce : bool
@@ -65,15 +67,19 @@ class RFMRun:
     seed: int = 0
     kernel: str = "quadratic"
     iterations: int = 30
-    start: str = "identity"
+    random_circulant: bool = False
     keep: tuple[int, ...] = ()
     enforce: bool = False
+
+    @property
+    def _on_the_grid(self) -> bool:
+        return quadratic_form(Kernel(self.kernel)) is not None
 
     @property
     def cost(self) -> float:
         p, c = self.modulus, self.modulus
         rounds = (self.iterations + 1) * (2 if self.enforce else 1)
-        if self.kernel == "quadratic" and len(self.operations) == 1:
+        if self._on_the_grid and len(self.operations) == 1:
             return rounds * 80.0 * p**4
         n = self.train_fraction * p * p * len(self.operations)
         return rounds * (n**3 / 3 + 8 * n * n * c + 4 * n * c * p * p)
@@ -86,17 +92,16 @@ class RFMRun:
             else MultiTask(self.operations, p)
         )
         split = task.split(self.train_fraction, self.seed)
-        quadratic = self.kernel in ("quadratic", "general_quadratic", "quadratic_ntk")
         model = RFMClassifier(
             p,
             kernel=self.kernel,
             iterations=self.iterations,
-            dtype="float32" if quadratic else "float64",
+            dtype="float32" if self._on_the_grid else "float64",
             n_tasks=len(self.operations),
         )
         eval_set = (split.X_test, split.y_test)
         start = None
-        if self.start == "random_circulant":
+        if self.random_circulant:
             start = features.random_circulant(self.operations[0], p, self.seed)
 
         def evaluate_enforced(current: Round) -> None:
@@ -128,8 +133,8 @@ class NetworkRun:
         As in `ModularTask.split`; the seed is the network's too.
     epochs, hidden_width, batch_size, learning_rate, weight_decay, agop_penalty, optimizer :
         As in `FCNClassifier`.
-    inputs : str
-        "one-hot" or "random circulant": x, or (M*)^{1/4} x with a random circulant M*.
+    random_circulant : bool
+        Whether the inputs are (M*)^{1/4} x with a random circulant M* of the run's seed, or x.
     measure : bool
         Whether `NetworkMeasures` are taken every epoch; adds "nfm" and "feature_matrix", √AGOP,
         of the final network.
@@ -146,7 +151,7 @@ class NetworkRun:
     weight_decay: float = 1.0
     agop_penalty: float = 0.0
     optimizer: str = "adamw"
-    inputs: str = "one-hot"
+    random_circulant: bool = False
     measure: bool = False
 
     @property
@@ -154,7 +159,7 @@ class NetworkRun:
         p, h = self.modulus, self.hidden_width
         n = self.train_fraction * p * p
         step = 6 * self.batch_size * h * p + 60 * 3 * p * h  # products, parameters
-        if self.inputs != "one-hot":
+        if self.random_circulant:
             step += 24 * p * p * h
         if self.agop_penalty:
             step += 4 * h * h * (self.batch_size + p) + 8 * h * h * p
@@ -168,7 +173,7 @@ class NetworkRun:
             **{name: given[name] for name in FCNClassifier.parameter_names() if name in given}
         )
         transform = None
-        if self.inputs == "random circulant":
+        if self.random_circulant:
             M = features.random_circulant(self.operation, self.modulus, self.seed)
             transform = ArrayOperations().matrix_power(M, 0.5)
         model.fit(
@@ -190,6 +195,8 @@ class NetworkRun:
 class ResultStore:
     """Results of experiments in a folder, each under a name made from its description.
 
+    The name depends on the sources of grokrfm too (its figures apart): another version runs anew.
+
     Parameters
     ----------
     folder : Path
@@ -206,38 +213,39 @@ class ResultStore:
         self.folder = folder
 
     def path(self, experiment: Experiment) -> Path:
-        """File of an experiment's result; another version of grokrfm has others."""
+        """File of an experiment's result."""
         name = type(experiment).__name__
         fields = asdict(experiment)  # type: ignore[call-overload]
-        text = json.dumps([version("grokrfm"), name, fields], sort_keys=True)
-        digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-        return self.folder / f"{name}-{digest}.npz"
+        text = json.dumps([_sources(), name, fields], sort_keys=True)
+        return self.folder / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.npz"
 
-    def load(self, experiment: Experiment) -> Result | None:
-        """Return the stored result, or None."""
+    def result(self, experiment: Experiment) -> Result:
+        """Return the result, from its file or else by a run; `run_seconds` is that run's time.
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged.
+        """
         path = self.path(experiment)
         if not path.exists():
-            return None
-        with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
+            began = time.perf_counter()
+            arrays: dict[str, Any] = experiment.run()
+            arrays["run_seconds"] = np.array(time.perf_counter() - began)
+            write_atomically(path, lambda file: np.savez_compressed(file, **arrays))
+            return arrays
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                return dict(stored)
+        except (OSError, EOFError, ValueError, BadZipFile) as error:
+            raise ValueError(f"{path}: a damaged result, to be removed ({error})") from error
 
-    def results(
-        self, experiments: Iterable[Experiment], done: Callable[[float], object]
-    ) -> Mapping[Experiment, Result]:
-        """Return all results; those that are missing are run, and stored one by one.
 
-        `done` is called with an experiment's cost after each one that had to be run.
-        """
-        found: dict[Experiment, Result] = {}
-        for experiment in dict.fromkeys(experiments):
-            result = self.load(experiment)
-            if result is None:
-                result = experiment.run()
-                self._store(experiment, result)
-                done(experiment.cost)
-            found[experiment] = result
-        return found
-
-    def _store(self, experiment: Experiment, result: Result) -> None:
-        arrays: dict[str, Any] = result
-        write_atomically(self.path(experiment), lambda file: np.savez_compressed(file, **arrays))
+@cache
+def _sources() -> str:
+    """Digest of the modules and extensions that results depend on."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.iterdir()):
+        if path.suffix in (".py", ".so", ".pyd"):
+            digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()

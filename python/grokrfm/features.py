@@ -16,8 +16,14 @@ from numpy.typing import NDArray
 
 from .arithmetic import primitive_root, require_prime
 from .array_operations import ArrayOperations
-from .arrays import array_module
-from .checks import check_integer, check_one_of, check_square
+from .arrays import array_module, to_numpy
+from .checks import (
+    check_blocks,
+    check_integer,
+    check_one_of,
+    check_square,
+    check_symmetric,
+)
 from .tasks import is_multiplicative
 
 # operation -> how RFM's cross block comes out; × and ÷ in the order of discrete logarithms
@@ -57,8 +63,8 @@ def circulant_deviation(block: Any, orientation: str = "best", normalize: str = 
 
     Raises
     ------
-    ValueError
-        If the block is not square or a name is unknown.
+    TypeError, ValueError
+        If the block is not a finite square matrix or a name is unknown.
     """
     check_one_of("orientation", orientation, ("best", "circulant", "hankel"))
     check_one_of("normalize", normalize, ("sum", "mean"))
@@ -96,10 +102,10 @@ def spectrum(M: Any) -> Any:
 
     Raises
     ------
-    ValueError
-        If M is not square.
+    TypeError, ValueError
+        If M is not a finite symmetric matrix.
     """
-    matrix = check_square("M", M)
+    matrix = check_symmetric("M", M)
     return array_module(matrix).linalg.eigvalsh(matrix)[::-1]
 
 
@@ -111,8 +117,8 @@ def effective_rank(M: Any) -> float:
 
     Raises
     ------
-    ValueError
-        If M is not square.
+    TypeError, ValueError
+        If M is not a finite square matrix.
     """
     matrix = check_square("M", M)
     norm = float((matrix**2).sum())
@@ -163,12 +169,12 @@ def reorder_by_discrete_logarithm(M: Any, modulus: int) -> Any:
 
     Raises
     ------
-    ValueError
-        If the modulus is not prime or M is not square with a multiple of p rows.
+    TypeError, ValueError
+        If the modulus is not prime or M is not a finite square matrix with a multiple of p rows.
     """
-    matrix = array_module(M).asarray(M)
     order = _logarithmic_order(check_integer("modulus", modulus, minimum=2))
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) % modulus:
+    matrix = check_square("M", M)
+    if len(matrix) % modulus:
         raise ValueError(
             f"M: expected a square matrix with a multiple of {modulus} rows, "
             f"got shape {matrix.shape}"
@@ -186,7 +192,7 @@ def cross_block(M: Any, operation: str = "x+y") -> Any:
         A feature matrix.
     operation : str
         For "x*y" and "x/y" modulo a prime the block is reordered by discrete logarithm and loses
-        index 0.
+        index 0; for any other name it comes as it stands.
 
     Returns
     -------
@@ -195,11 +201,10 @@ def cross_block(M: Any, operation: str = "x+y") -> Any:
 
     Raises
     ------
-    ValueError
-        If M is not square with an even number of rows.
+    TypeError, ValueError
+        If M is not a finite matrix of that shape.
     """
-    matrix = array_module(M).asarray(M)
-    p = _half("M", matrix)
+    matrix, p = check_blocks("M", M)
     block = matrix[p:, :p]
     if is_multiplicative(operation, p):
         units = _logarithmic_order(p)[1:]
@@ -256,7 +261,9 @@ def random_circulant(operation: str, modulus: int, seed: int = 0) -> NDArray[np.
     return root
 
 
-def enforce_structure(M: Any, operation: str = "x+y") -> NDArray[np.float64]:
+def enforce_structure(
+    M: Any, operation: str = "x+y", orientation: str | None = None
+) -> NDArray[np.float64]:
     """Return M with exact block-circulant structure, (2p, 2p), float64 (paper, appendix F).
 
     M is scaled to unit diagonal, its diagonal blocks become I − 11ᵀ/p, and its cross block the
@@ -268,18 +275,18 @@ def enforce_structure(M: Any, operation: str = "x+y") -> NDArray[np.float64]:
     M : array_like, shape (2p, 2p)
         A feature matrix with a positive diagonal.
     operation : {"x+y", "x-y", "x*y", "x/y"}
+    orientation : {"circulant", "hankel"}, optional
+        RFM's own for the operation unless given; neural networks end with the other one.
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         For an unknown operation, a matrix of another shape or one whose diagonal is not positive, a
         composite modulus where a prime is needed.
     """
-    orientation = _orientation(operation)
-    matrix = check_square("M", M)
-    if array_module(matrix) is not np:
-        matrix = matrix.get()
-    p = _half("M", matrix)
+    orientation = orientation or _orientation(operation)
+    matrix, p = check_blocks("M", M)
+    matrix = to_numpy(matrix)
     diagonal = np.diagonal(matrix)
     if not (diagonal > 0).all():
         raise ValueError(f"M: expected a positive diagonal, got {diagonal.min():.3g} on it")
@@ -306,9 +313,3 @@ def _assemble(C: NDArray[np.float64]) -> NDArray[np.float64]:
     p = len(C)
     A = np.eye(p) - 1 / p
     return np.block([[A, C.T], [C, A]])
-
-
-def _half(name: str, matrix: Any) -> int:
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) % 2 or not len(matrix):
-        raise ValueError(f"{name}: expected shape (2p, 2p), got {matrix.shape}")
-    return len(matrix) // 2

@@ -8,7 +8,7 @@ from typing import Any
 
 from .checks import check_integer
 from .figures import FIGURES, Settings, choose_figures, make_figures
-from .sessions import duration
+from .sessions import INTERRUPTED, duration
 
 
 def add_to(commands: argparse._SubParsersAction[Any]) -> None:
@@ -27,7 +27,7 @@ def add_to(commands: argparse._SubParsersAction[Any]) -> None:
         "--only", nargs="+", metavar="NAME", help="names of figures (default: all)"
     )
     figures.add_argument(
-        "--quick", action="store_true", help="fewer points and one seed: a minute or two"
+        "--quick", action="store_true", help="fewer points and one seed: a few minutes"
     )
     figures.add_argument(
         "--seeds",
@@ -41,10 +41,15 @@ def add_to(commands: argparse._SubParsersAction[Any]) -> None:
 
 
 def _figures(options: argparse.Namespace) -> int:
-    quick = options.quick
-    n_seeds = (1 if quick else 3) if options.seeds is None else options.seeds
-    settings = Settings(quick, check_integer("seeds", n_seeds, minimum=1))
-    seconds = make_figures(options.output, options.only, settings)
+    n_seeds = options.seeds
+    if n_seeds is None:
+        n_seeds = 1 if options.quick else 3
+    settings = Settings(options.quick, check_integer("seeds", n_seeds, minimum=1))
+    try:
+        seconds = make_figures(options.output, options.only, settings)
+    except KeyboardInterrupt:
+        print("interrupted; finished runs and figures are kept, the same command goes on")
+        return INTERRUPTED
     count = len(choose_figures(options.only))
     print(f"{count} figure{'s' if count > 1 else ''} in {duration(seconds)}: {options.output}")
     return 0

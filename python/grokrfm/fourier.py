@@ -16,7 +16,7 @@ from .arithmetic import require_prime
 from .array_operations import ArrayOperations
 from .arrays import array_module
 from .checks import check_integer, check_one_of, check_pairs, check_square
-from .features import ORIENTATIONS, circulant, discrete_logarithm
+from .features import ORIENTATIONS, circulant, discrete_logarithm, lines
 from .machines import pair_indices
 
 
@@ -99,12 +99,17 @@ def agreement(model: Predictor, X: ArrayLike, modulus: int, operation: str) -> A
     Raises
     ------
     TypeError, ValueError
-        As `fourier_multiplication`; for no pairs at all.
+        As `fourier_multiplication`; for no pairs at all or a model of another modulus.
     """
     expected = fourier_multiplication(X, modulus, operation)
     if len(expected) == 0:
         raise ValueError("X: expected at least one pair, got none")
     outputs = np.asarray(model.decision_function(X), dtype=np.float64)
+    if outputs.shape != expected.shape:
+        raise ValueError(
+            f"model: expected outputs of shape {expected.shape} modulo {modulus}, "
+            f"got {outputs.shape}"
+        )
     return Agreement(
         predictions=float((outputs.argmax(axis=1) == expected.argmax(axis=1)).mean()),
         outputs=float(np.corrcoef(outputs.ravel(), expected.ravel())[0, 1]),
@@ -118,8 +123,8 @@ def block_spectrum(block: Any) -> Any:
 
     Raises
     ------
-    ValueError
-        If the block is not square.
+    TypeError, ValueError
+        If the block is not a finite square matrix.
     """
     matrix = check_square("block", block)
     return array_module(matrix).fft.fft2(matrix, norm="ortho")
@@ -129,26 +134,29 @@ def line_energies(block: Any, orientation: str) -> Any:
     """Share of a block's energy at each frequency of its circulant or Hankel line, (p,).
 
     Entry k is |entry (k, ∓k)|² / ‖block‖_F², entry 0 the mean's. All together they are 1 less
-    `features.circulant_deviation` in that orientation; NaN for a zero block.
+    `features.circulant_deviation` in that orientation; NaN for a zero block. O(p²) flops.
 
     Raises
     ------
-    ValueError
-        If the block is not square or the orientation unknown.
+    TypeError, ValueError
+        If the block is not a finite square matrix or the orientation unknown.
     """
     check_one_of("orientation", orientation, ("circulant", "hankel"))
-    transform = block_spectrum(block)
-    xp = array_module(transform)
-    k = xp.arange(len(transform))
-    on_line = xp.abs(transform[k, -k if orientation == "circulant" else k]) ** 2
-    norm = float((xp.abs(transform) ** 2).sum())
-    return on_line / norm if norm > 0 else xp.full(len(transform), np.nan)
+    matrix = check_square("block", block)
+    xp, p = array_module(matrix), len(matrix)
+    norm = float((matrix**2).sum())
+    if norm == 0:
+        return xp.full(p, np.nan)
+    # On its line the transform of the block is that of the sums over the wrapped lines.
+    transform = xp.fft.fft(lines(matrix, orientation).sum(axis=0))
+    return (transform.real**2 + transform.imag**2) / (p * p * norm)
 
 
 def inverse_participation_ratio(energies: Any) -> float:
     """Σ w_k² of the energies at frequencies k ≥ 1, made to sum to 1; NaN where they are all 0.
 
-    1 / (p − 1) where all frequencies take part alike, 1/2 where a single cosine does.
+    1 / (p − 1) where all frequencies take part alike, 1/2 where a single cosine does (1 at the
+    highest frequency of an even length, which is its own mirror image).
 
     Parameters
     ----------
@@ -181,10 +189,10 @@ def check_theorem(modulus: int, operation: str = "x-y") -> TheoremCheck:
     """Compare theorem 5.1's kernel machines with the Fourier Multiplication Algorithm.
 
     Class ℓ has a machine of its own, trained on all p² pairs without ridge: the kernel (xᵀM_ℓz)²
-    with M_ℓ = [[0, B], [Bᵀ, 0]]. For subtraction B = C^{−ℓ} in residues counted from 0, where C is
-    the circulant with first row e₁ (the paper writes C^ℓ, counting classes otherwise); for addition
-    B = C^ℓ R with the reversal R, that is B[i, j] = 1 where i + j ≡ ℓ. Equality holds on pairs of
-    unit vectors, not on all of R^{2p}. About 3 p⁷ flops.
+    with M_ℓ = [[0, B], [Bᵀ, 0]]. Counting from 0, with C the circulant with first row e₁: for
+    subtraction B = C^{−ℓ}, 1 where i − j ≡ ℓ; for addition B = C^{−ℓ} R with the reversal R, 1
+    where i + j ≡ ℓ. The paper writes C^ℓ in both. Equality holds on pairs of unit vectors, not on
+    all of R^{2p}. About 3 p⁷ flops.
 
     Parameters
     ----------

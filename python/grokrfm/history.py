@@ -33,10 +33,12 @@ class Round:
         t: the predictor was solved with M_t.
     iterations : int
         T, the number of updates asked for.
+    modulus : int
+        p.
     record : dict of str to float
         The new row of the history. What a callback adds becomes a column of `history_`.
-    feature_matrix : ndarray, shape (2p, 2p)
-        M_t.
+    feature_matrix : ndarray, shape (d, d)
+        M_t; d = 2p, and a row for each task bit.
     checkpoint : callable
         Returns arrays from which `RFMClassifier.fit` goes on after this round to the same history
         as if it had never stopped.
@@ -44,6 +46,7 @@ class Round:
 
     iteration: int
     iterations: int
+    modulus: int
     record: dict[str, float]
     feature_matrix: NDArray[Any]
     checkpoint: Callable[[], Checkpoint]

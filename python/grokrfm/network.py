@@ -190,7 +190,7 @@ class FCNClassifier(Estimator):
         transform = (
             None
             if input_transform is None
-            else checks.check_matrix("input_transform", input_transform, 2 * p, 2 * p)
+            else checks.check_square("input_transform", input_transform, 2 * p)
         )
         self._require_memory(data, training, dtype.itemsize)
         rows: list[Row] = []

@@ -176,7 +176,7 @@ class NetworkMeasures:
         nfm = current.network.neural_feature_matrix()
         block = cross_block(features, self.operation)
         current.record.update(
-            feature_measures(features, self.operation),
+            feature_measures(features, self.operation, len(features) // 2),
             circulant_deviation_circulant=circulant_deviation(block, "circulant"),
             circulant_deviation_hankel=circulant_deviation(block, "hankel"),
             agop_trace=float((features.astype(np.float64) ** 2).sum()),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,7 +98,8 @@ class _Task:
         Parameters
         ----------
         train_fraction : float in (0, 1)
-            n = ⌊train_fraction · N⌋ training pairs of the N defined ones.
+            n = ⌊train_fraction · N⌋ training pairs of the N defined ones; with several tasks N
+            counts pairs of residues.
         seed : int
             The same seed gives the same split.
         train_count : int, optional
@@ -273,7 +274,9 @@ class ModularTask(_Task):
         if not callable(reflection):
             check_one_of("reflection", reflection, _REFLECTIONS)
             reflection = _REFLECTIONS[reflection]
-        images = np.stack(reflection(*self.pairs.T), axis=1) % p
+        images = np.stack(reflection(*self.pairs.T), axis=-1) % p
+        if images.shape != self.pairs.shape or images.dtype.kind != "i":
+            raise TypeError("reflection: expected a function that returns two integer arrays")
         number = np.full((p, p), -1)
         number[tuple(self.pairs.T)] = np.arange(len(self.pairs))
         mirror: IntArray = number[tuple(images.T)]
@@ -313,8 +316,11 @@ class MultiTask(_Task):
     """
 
     def __init__(self, operations: Sequence[str], modulus: int) -> None:
-        if isinstance(operations, str) or len(operations) < 2:
-            raise ValueError(f"operations: expected two or more, got {operations!r}")
+        if isinstance(operations, str) or not isinstance(operations, Iterable):
+            raise TypeError(f"operations: expected a sequence of names, got {operations!r}")
+        operations = tuple(operations)
+        if len(operations) < 2:
+            raise ValueError(f"operations: expected two or more, got {len(operations)}")
         self.tasks = tuple(ModularTask(operation, modulus) for operation in operations)
         self.n_tasks = len(self.tasks)
         self.modulus = self.n_classes = self.tasks[0].modulus

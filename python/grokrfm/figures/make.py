@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..experiments import Experiment, ResultStore
+from ..experiments import Experiment, Result, ResultStore
 from ..info import build_info
 from ..storage import write_atomically
 from . import network, rfm
-from .registry import Data, Figure, Grid, Settings
+from .registry import Data, Figure, Settings
 
 FIGURES = rfm.FIGURES + network.FIGURES
 
@@ -28,40 +28,42 @@ def choose_figures(names: Sequence[str] | None) -> list[Figure]:
     ValueError
         If a name is unknown.
     """
+    if names is None:
+        return list(FIGURES)
     known = {figure.name: figure for figure in FIGURES}
-    unknown = [name for name in names or () if name not in known]
+    wanted = [names] if isinstance(names, str) else names
+    unknown = [name for name in wanted if name not in known]
     if unknown:
         raise ValueError(
             f"figures: expected names among {', '.join(known)}; got {', '.join(unknown)}"
         )
-    return [figure for figure in FIGURES if not names or figure.name in names]
+    return [figure for figure in FIGURES if figure.name in wanted]
 
 
 def make_figures(
-    output: Path, names: Sequence[str] | None = None, settings: Settings | None = None
+    output: str | Path, names: Sequence[str] | None = None, settings: Settings | None = None
 ) -> float:
     """Make figures in a folder: figure_<name>.png, and the plotted numbers as .npz.
 
     Results of runs are kept under `output`/runs, and used again by every figure that needs them.
-    figures.json says with which settings, on what and in how many seconds each figure was made;
-    runs that were there already take no time.
+    figures.json says with which settings and on what each figure was made, and how many seconds
+    its runs took when they were done; "total" counts every run once, and the drawing.
 
     Returns
     -------
     float
-        Seconds taken.
+        Seconds of the runs and of the drawing, runs that were there already included.
 
     Raises
     ------
     ValueError
-        For an unknown figure.
+        For an unknown figure, a damaged result or report.
     OSError
         If the folder cannot be written.
     RuntimeError
         If matplotlib or tqdm is missing.
     """
-    chosen = choose_figures(names)
-    settings = settings or Settings()
+    chosen, output, settings = choose_figures(names), Path(output), settings or Settings()
     try:
         import matplotlib
         from tqdm import tqdm
@@ -73,53 +75,77 @@ def make_figures(
     from matplotlib import pyplot as plt
 
     began = time.perf_counter()
-    store = ResultStore(output / "runs")
-    grids = {figure.name: figure.grid(settings) for figure in chosen}
-    needed = {run for grid in grids.values() for run in _runs(grid)}
-    cost = sum(run.cost for run in needed if store.load(run) is None)
+    store, report = ResultStore(output / "runs"), Report(output / "figures.json")
+    grids = [figure.grid(settings) for figure in chosen]
+    needed = {run for grid in grids for over_seeds in grid.values() for run in over_seeds}
+    missing = [run for run in needed if not store.path(run).exists()]
+    results: dict[Experiment, Result] = {}
     bar_format = "{desc}{percentage:3.0f} % |{bar}| {elapsed} passed, {remaining} left"
-    with tqdm(total=cost, bar_format=bar_format) as bar:
-        for figure in chosen:
-            started = time.perf_counter()
+    with tqdm(total=sum(run.cost for run in missing), bar_format=bar_format) as bar:
+        for figure, grid in zip(chosen, grids, strict=True):
             bar.set_description(f"figure {figure.name}")
-            grid, runs_done = grids[figure.name], 0
-
-            def done(cost: float) -> None:
-                nonlocal runs_done
-                runs_done += 1
-                bar.update(cost)
-
-            data = figure.collect(grid, store.results(_runs(grid), done))
-            axes = figure.plot(data)
-            picture = np.ravel([axes])[0].figure
+            runs = list(dict.fromkeys(run for over_seeds in grid.values() for run in over_seeds))
+            for run in runs:
+                if run not in results:
+                    results[run] = store.result(run)
+                    bar.update(run.cost if run in missing else 0)
+            data = figure.collect(grid, results)
+            picture = np.ravel([figure.plot(data)])[0].figure
             picture.suptitle(figure.title)
             stem = output / f"figure_{figure.name}"
-            write_atomically(stem.with_suffix(".png"), partial(picture.savefig, dpi=130))
+            write_atomically(
+                stem.with_suffix(".png"), partial(picture.savefig, format="png", dpi=130)
+            )
             write_atomically(stem.with_suffix(".npz"), partial(_save, data))
             plt.close(picture)
-            entry = {
-                "title": figure.title,
-                "quick": settings.quick,
-                "seeds": settings.n_seeds,
-                "runs": len(_runs(grid)),
-                "runs_done_now": runs_done,
-                "seconds": round(time.perf_counter() - started, 2),
-            }
-            _report(output / "figures.json", {figure.name: entry, "machine": build_info()})
-    return time.perf_counter() - began
+            report.add(
+                figure.name,
+                {
+                    "title": figure.title,
+                    "quick": settings.quick,
+                    "seeds": settings.n_seeds,
+                    "runs": len(runs),
+                    "run_seconds": _seconds(results[run] for run in runs),
+                    "machine": build_info(),
+                },
+            )
+    seconds = time.perf_counter() - began + _seconds(results[run] for run in needed - {*missing})
+    report.add("total", {"figures": len(chosen), "runs": len(needed), "seconds": round(seconds, 1)})
+    return seconds
 
 
-def _runs(grid: Grid) -> list[Experiment]:
-    return list(dict.fromkeys(run for over_seeds in grid.values() for run in over_seeds))
+class Report:
+    """figures.json: one entry a figure, the last one made.
+
+    Raises
+    ------
+    ValueError
+        If the file is there and not a report.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._entries = path, {}
+        if path.exists():
+            try:
+                self._entries = dict(json.loads(path.read_text()))
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"{path}: not a report of figures, to be removed") from error
+        self._write()
+
+    def add(self, name: str, entry: dict[str, Any]) -> None:
+        """Add or replace an entry."""
+        self._entries[name] = entry
+        self._write()
+
+    def _write(self) -> None:
+        text = json.dumps(self._entries, indent=1) + "\n"
+        write_atomically(self._path, lambda file: file.write(text.encode()))
+
+
+def _seconds(results: Iterable[Result]) -> float:
+    return round(sum(float(result["run_seconds"]) for result in results), 2)
 
 
 def _save(data: Data, file: BinaryIO) -> None:
     arrays: dict[str, Any] = dict(data)
     np.savez_compressed(file, **arrays)
-
-
-def _report(path: Path, entries: dict[str, Any]) -> None:
-    """Add entries to a JSON file."""
-    report = json.loads(path.read_text()) if path.exists() else {}
-    text = json.dumps(report | entries, indent=1) + "\n"
-    write_atomically(path, lambda file: file.write(text.encode()))

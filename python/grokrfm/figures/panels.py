@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..arrays import to_numpy
+from ..checks import check_blocks
 from ..features import reorder_by_discrete_logarithm
 from ..tasks import is_multiplicative
 
@@ -55,9 +57,9 @@ def plot_feature_matrix(
     For "x*y" and "x/y" modulo a prime the residues are in the order of discrete logarithms, unless
     `reorder` is false.
     """
+    checked, p = check_blocks("M", M)
+    matrix = np.array(to_numpy(checked))
     ax = new_axes()[0] if ax is None else ax
-    matrix = np.array(M, dtype=np.float64)
-    p = len(matrix) // 2
     by_logarithm = reorder and is_multiplicative(operation, p)
     if by_logarithm:
         matrix = reorder_by_discrete_logarithm(matrix, p)

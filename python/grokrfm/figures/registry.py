@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checks import check_integer
 from ..experiments import Experiment, Result
 
 Data = Mapping[str, NDArray[Any]]
@@ -22,6 +23,9 @@ class Settings:
 
     quick: bool = False
     n_seeds: int = 3
+
+    def __post_init__(self) -> None:
+        check_integer("n_seeds", self.n_seeds, minimum=1)
 
     @property
     def seeds(self) -> range:

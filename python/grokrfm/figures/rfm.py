@@ -118,14 +118,14 @@ def _circulant_or_learnt(settings: Settings) -> Grid:
     fractions = (0.2, 0.3, 0.4, 0.5) if settings.quick else (
         0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6,
     )  # fmt: skip
-    starts = {"RFM": ("identity", 40), "random circulant": ("random_circulant", 0)}
+    methods = {"RFM": (40, False), "random circulant": (0, True)}
     return {
         f"{operation}; {method}; {fraction}": [
-            RFMRun((operation,), 61, fraction, seed, "gaussian", iterations, start)
+            RFMRun((operation,), 61, fraction, seed, "gaussian", iterations, at_random)
             for seed in settings.seeds
         ]
         for operation in ("x+y", "x*y")
-        for method, (start, iterations) in starts.items()
+        for method, (iterations, at_random) in methods.items()
         for fraction in fractions
     }
 
@@ -243,7 +243,10 @@ def plot_fractions(data: Data, axes: Any = None) -> Any:
 
 def _moduli(settings: Settings) -> Grid:
     moduli = (31, 61, 97) if settings.quick else (31, 61, 97, 199)
-    return {str(p): [RFMRun(("x+y",), p, seed=seed) for seed in settings.seeds] for p in moduli}
+    return {
+        str(p): [RFMRun(("x+y",), p, seed=seed, keep=STAGES) for seed in settings.seeds]
+        for p in moduli
+    }
 
 
 def plot_sharpening(data: Data, ax: Any = None) -> Any:
