@@ -275,7 +275,7 @@ class RFMClassifier(Estimator):
             matrices.append(matrix)
             next_matrix = cache(partial(self._next_matrix, evaluation))
             checkpoint = partial(self._checkpoint, rows, matrices, next_matrix, machine)
-            current = Round(t, self.iterations, p, record, matrix, checkpoint)
+            current = Round(t, self.iterations, self.modulus, record, matrix, checkpoint)
             # Every callback is called, whatever the others return.
             if any([callback(current) for callback in callbacks]) or t == self.iterations:
                 return
