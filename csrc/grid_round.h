@@ -10,10 +10,11 @@
 // 10 p^3 flops a class in three matrix products that take a whole block of classes.
 //
 // K alpha = y is solved by conjugate gradients, preconditioned by diag(K) + W C W' with W the
-// indicators of rows and columns and C = 2 (pairs M o M + norms v v'), the part of k that depends on
-// rows and columns alone; the cross terms are left to the diagonal. Woodbury's formula inverts it in O(p^2) a
-// class once the 2p x 2p matrix `coarse` is known. Solutions change smoothly from round to round:
-// the start is a given combination of the last ones, scaled per class to the smallest error.
+// indicators of rows and columns and C = 2 (pairs M o M + norms v v'), the part of k that depends
+// on rows and columns alone; the cross terms are left to the diagonal. Woodbury's formula inverts
+// it in O(p^2) a class once the 2p x 2p matrix `coarse` is known. Solutions change smoothly from
+// round to round: the start is a given combination of the last ones, scaled per class to the
+// smallest error.
 //
 // The gradient of f is 2 M (pairs Z M + norms t I) x, so the AGOP needs of a block of classes only
 // sum_c Z Q Z (Q = M S M, S the second moment of the training inputs), sum_c t Z and sum_c t^2:

@@ -76,8 +76,7 @@ class Worker {
     // Largest output and its class, the own outputs, the squares on training and test pairs.
     void add_scores(Matrix<T> own, std::int32_t first_class) {
         const std::vector<T>& f = solver_.outputs;
-        keep_best(solver_.shape, f.data(), first_class, sums_.best.data(),
-                  sums_.best_class.data());
+        keep_best(solver_.shape, f.data(), first_class, sums_.best.data(), sums_.best_class.data());
         std::vector<double> squares(static_cast<std::size_t>(solver_.shape.m));
         const auto total = [&](const std::vector<T>& mask) {
             weighted_sums<T, 2>(solver_.shape, f.data(), mask.data(), squares.data());
@@ -192,8 +191,8 @@ GridSums<T> grid_round(const GridProblem<T>& problem, std::int32_t first_class,
     const std::ptrdiff_t classes = solutions.classes;
     const GridRound<T> round(problem, first_class, classes);
     threads = static_cast<int>(std::clamp<std::ptrdiff_t>(threads, 1, classes));
-    // About ten grids a class are worked on at a time; a block's are kept to 2 MB, about a core's cache. Every
-    // thread gets as many blocks as the others, of sizes that differ by one at most.
+    // About ten grids a class are worked on at a time; a block's are kept to 2 MB, about a core's
+    // cache. Every thread gets as many blocks as the others, of sizes that differ by one at most.
     const std::ptrdiff_t share = block_count(classes, threads);
     const auto grids_bytes =
         10 * round.map.p * round.map.pitch * static_cast<std::ptrdiff_t>(sizeof(T));

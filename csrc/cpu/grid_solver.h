@@ -19,7 +19,9 @@ struct LabelledPairs {
                   std::ptrdiff_t classes)
         : first(static_cast<std::size_t>(classes) + 1, 0) {
         const auto row = [&](const Pair& pair) { return labels.row(pair.x)[pair.y] - first_class; };
-        const auto is_here = [&](const Pair& pair) { return row(pair) >= 0 && row(pair) < classes; };
+        const auto is_here = [&](const Pair& pair) {
+            return row(pair) >= 0 && row(pair) < classes;
+        };
         for (std::ptrdiff_t x = 0; x < labels.rows; ++x)
             for (std::ptrdiff_t y = 0; y < labels.columns; ++y)
                 if (labels.row(x)[y] >= 0) all.push_back({x, y});
