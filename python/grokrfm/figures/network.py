@@ -124,7 +124,7 @@ def plot_circulant_inputs(data: Data, axes: Any = None) -> Any:
         panel(ax, "test accuracy (%)", "epoch", percent=True)
         ax.set_xscale("log")
         ax.set_title(SIGNS[operation])
-    axes[0].legend(frameon=False, loc="upper left")
+    axes[0].legend(frameon=False, loc="upper left", fontsize="small")
     return axes
 
 
