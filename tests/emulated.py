@@ -42,7 +42,7 @@ def _build():
         "-Wextra",
         "-Wconversion",
     ]
-    flags += ["-Werror", "-DGROKRFM_EMULATED", "-DGROKRFM_MODULE=_cuda_emulated"]
+    flags += ["-DGROKRFM_EMULATED", "-DGROKRFM_MODULE=_cuda_emulated"]
     flags += ['-DGROKRFM_CUDA_COMPILER="none"', '-DGROKRFM_CUDA_ARCHITECTURES="host"']
     flags += [f"-isystem{path}" for path in (sysconfig.get_path("include"), pybind11.get_include())]
     sources = [path for path in files if path.suffix == ".cu" and path.stem != "device_cuda"]
