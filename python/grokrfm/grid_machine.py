@@ -63,10 +63,11 @@ class Grid:
     def to_data_order(self, dual: Any, run: int = 0) -> NDArray[Any]:
         """(c, n) in row-major order of the pairs -> (n, c) in the order of the data, on the host.
 
-        There, since at large moduli a device has no room for another copy; class by class, as the
-        other order would miss the caches.
+        There, since at large moduli a device has no room for another copy. Not by `np.take`, which
+        would copy the strided input first.
         """
-        return np.take(self._operations.to_numpy(dual), self._ranks[run], axis=1).T
+        ordered: NDArray[Any] = self._operations.to_numpy(dual)[:, self._ranks[run]].T
+        return ordered
 
     def rounds(
         self, M: Any, solutions: Any, tolerance: float, max_iterations: int, prediction: Any
