@@ -171,7 +171,7 @@ def check_refusal(command, arguments, message, tmp_path):
 @pytest.mark.parametrize(
     "command", [["run", "--iterations", "100000"], ["train-net", "--epochs", "100000"]]
 )
-def test_interrupt_keeps_completed_rounds(command, tmp_path):
+def test_interrupt_keeps_completed_rounds(interruptible, command, tmp_path):
     process = subprocess.Popen(
         [*COMMAND, *command, "--modulus", "31", "--output", "out"],
         cwd=tmp_path,
@@ -185,7 +185,10 @@ def test_interrupt_keeps_completed_rounds(command, tmp_path):
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=60)
+    try:
+        stdout, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130 and "Traceback" not in stderr
     assert "interrupted; completed" in stdout
     rounds = metrics.read_text().count("\n")

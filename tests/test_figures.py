@@ -149,7 +149,7 @@ def test_bad_input(arguments, message, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_interrupt_keeps_what_is_done(tmp_path):
+def test_interrupt_keeps_what_is_done(interruptible, tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "grokrfm", "figures", "--only", "A10", "--output", "out"],
         cwd=tmp_path,
@@ -162,7 +162,10 @@ def test_interrupt_keeps_what_is_done(tmp_path):
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=60)
+    try:
+        stdout, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130 and "Traceback" not in stderr
     assert "finished runs and figures are kept" in stdout
 
