@@ -292,3 +292,23 @@ def test_auto_chooses_and_says_so(caplog, monkeypatch):
 def test_where_cg_does_not_apply(X, kernel, message):
     with pytest.raises(ValueError, match=message):
         RFMClassifier(3, solver="cg", kernel=kernel).fit(X, [1, 1])
+
+
+def test_resumed_run_keeps_as_many_solutions_as_it_began_with(monkeypatch):
+    """How many are kept depends on free memory, which may differ when a run goes on."""
+    split = ModularTask("x+y", 13).split(0.6)
+    model = RFMClassifier(13, iterations=8, solver="cg")
+    checkpoints = []
+
+    def fit(callbacks=(), checkpoint=None):
+        model.fit(split.X_train, split.y_train, callbacks=callbacks, checkpoint=checkpoint)
+        return model.history_["train_mse"], model.feature_matrix_
+
+    with monkeypatch.context() as few:
+        few.setattr(GridMachine, "depth", 3)
+        whole = fit([lambda current: checkpoints.append(current.checkpoint())])
+    for expected, resumed in zip(whole, fit(checkpoint=checkpoints[4]), strict=True):
+        np.testing.assert_array_equal(resumed, expected)
+    wrong = {**checkpoints[4], "solutions": checkpoints[4]["solutions"][:, :, 1:]}
+    with pytest.raises(ValueError, match="checkpoint: expected float32 solutions of shape"):
+        fit(checkpoint=wrong)

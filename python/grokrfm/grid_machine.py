@@ -215,21 +215,25 @@ class GridMachine:
         return self._grid.to_data_order(self._solutions[run, :, 0, :pairs], run)
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Return what the next round starts from, in host memory."""
+        """Return what the next round starts from, in host memory; later rounds leave it alone."""
+        solutions = self._operations.to_numpy(self._solutions)
         return {
-            "solutions": self._operations.to_numpy(self._solutions),
-            "gram": self._gram,
+            "solutions": solutions.copy() if solutions is self._solutions else solutions,
+            "gram": self._gram.copy(),
             "rounds": np.array(self._rounds),
         }
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from what `state` returned."""
-        solutions, kept = state["solutions"], self._solutions
-        if solutions.shape != kept.shape or solutions.dtype != kept.dtype:
+        """Go on from what `state` returned, with as many solutions as that run kept."""
+        solutions = state["solutions"]
+        classes, _, pairs = shape = self._solutions.shape
+        fits = solutions.ndim == 3 and solutions.shape[::2] == (classes, pairs)
+        if not fits or solutions.dtype != self._solutions.dtype:
             raise ValueError(
-                f"checkpoint: expected {kept.dtype} solutions of shape {kept.shape}, "
+                f"checkpoint: expected {self._solutions.dtype} solutions of shape {shape}, "
                 f"got {solutions.dtype} of {solutions.shape}"
             )
+        self.depth = solutions.shape[1]
         self._solutions = self._operations.asarray(solutions, solutions.dtype)
         self._gram = state["gram"].copy()
         self._rounds = int(state["rounds"])
