@@ -1,18 +1,12 @@
 """Recursive Feature Machines on modular arithmetic."""
 
 from . import features, figures, fourier
-from .estimator import NotFittedError
-from .history import Round
-from .info import build_info
-from .machines import SolverWarning
-from .many import fit_many
-from .measures import FeatureMeasures
-from .network import FCNClassifier
-from .network_features import Epoch, NetworkMeasures
-from .rfm import RFMClassifier
+from ._version import __version__
+from .network import Epoch, FCNClassifier, NetworkMeasures
+from .operations import build_info
+from .rfm import FeatureMeasures, RFMClassifier, Round, SolverWarning, fit_many
 from .tasks import ModularTask, MultiTask, Split
-
-__version__ = "0.1.0"
+from .training import NotFittedError
 
 __all__ = [
     "Epoch",
@@ -26,6 +20,7 @@ __all__ = [
     "Round",
     "SolverWarning",
     "Split",
+    "__version__",
     "build_info",
     "features",
     "figures",

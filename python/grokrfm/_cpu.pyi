@@ -3,7 +3,7 @@ from typing import Any
 from numpy import float32, float64, int32
 from numpy.typing import NDArray
 
-from .kernels import Kernel
+from .operations import Kernel
 
 _Floating = NDArray[float32] | NDArray[float64]
 

@@ -11,11 +11,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..experiments import Experiment, Result, ResultStore
-from ..info import build_info
-from ..storage import write_atomically
+from ..experiments import Experiment, Result, ResultStore, write_atomically
+from ..operations import build_info
 from . import network, rfm
-from .registry import Data, Figure, Settings
+from .registry import Figure, Numbers, Settings
 
 FIGURES = rfm.FIGURES + network.FIGURES
 
@@ -76,20 +75,20 @@ def make_figures(
 
     began = time.perf_counter()
     store, report = ResultStore(output / "runs"), Report(output / "figures.json")
-    grids = [figure.grid(settings) for figure in chosen]
-    needed = {run for grid in grids for over_seeds in grid.values() for run in over_seeds}
+    all_series = [figure.series(settings) for figure in chosen]
+    needed = {run for series in all_series for over_seeds in series.values() for run in over_seeds}
     missing = [run for run in needed if not store.path(run).exists()]
     results: dict[Experiment, Result] = {}
     bar_format = "{desc}{percentage:3.0f} % |{bar}| {elapsed} passed, {remaining} left"
     with tqdm(total=sum(run.cost for run in missing), bar_format=bar_format) as bar:
-        for figure, grid in zip(chosen, grids, strict=True):
+        for figure, series in zip(chosen, all_series, strict=True):
             bar.set_description(f"figure {figure.name}")
-            runs = list(dict.fromkeys(run for over_seeds in grid.values() for run in over_seeds))
+            runs = list(dict.fromkeys(run for over_seeds in series.values() for run in over_seeds))
             for run in runs:
                 if run not in results:
                     results[run] = store.result(run)
                     bar.update(run.cost if run in missing else 0)
-            data = figure.collect(grid, results)
+            data = figure.collect(series, results)
             picture = np.ravel([figure.plot(data)])[0].figure
             picture.suptitle(figure.title)
             stem = output / f"figure_{figure.name}"
@@ -146,6 +145,6 @@ def _seconds(results: Iterable[Result]) -> float:
     return round(sum(float(result["run_seconds"]) for result in results), 2)
 
 
-def _save(data: Data, file: BinaryIO) -> None:
+def _save(data: Numbers, file: BinaryIO) -> None:
     arrays: dict[str, Any] = dict(data)
     np.savez_compressed(file, **arrays)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from ..experiments import NetworkRun, RFMRun
-from .panels import COLOURS, SIGNS, new_axes, panel, plot_band, plot_feature_matrix
-from .registry import Data, Figure, Grid, Settings, columns
+from .panels import SIGNS, new_axes, panel, plot_band, plot_by_operation, plot_feature_matrix
+from .registry import Figure, Numbers, Series, Settings, columns
 from .rfm import STAGES
 
 ORIENTED = ("circulant_deviation_circulant", "circulant_deviation_hankel")
@@ -16,9 +16,9 @@ CORRELATIONS = ("nfm_correlation", "nfm_correlation_off_diagonal")
 
 
 def _trained(*operations: str) -> Any:
-    """Return a grid of the paper's network on these operations, measured every epoch."""
+    """Return the paper's network on these operations, measured every epoch."""
 
-    def grid(settings: Settings) -> Grid:
+    def series(settings: Settings) -> Series:
         epochs = 30 if settings.quick else 50
         return {
             operation: [
@@ -28,23 +28,16 @@ def _trained(*operations: str) -> Any:
             for operation in operations
         }
 
-    return grid
+    return series
 
 
-def _measured(data: Data, column: str, ax: Any, scale: float = 1, **style: Any) -> None:
-    x = np.arange(data[column].shape[-1])
-    for label, curves in zip(data["labels"], data[column], strict=True):
-        line = {"color": COLOURS[str(label)], "label": SIGNS[str(label)], **style}
-        plot_band(x, scale * curves, ax, **line)
-
-
-def plot_network_measures(data: Data, axes: Any = None) -> Any:
+def plot_network_measures(data: Numbers, axes: Any = None) -> Any:
     """Figures 5 and A5: accuracy, circulant deviation and alignment of √AGOP; three Axes."""
     axes = new_axes(3) if axes is None else axes
-    _measured(data, "test_accuracy", axes[0], 100)
+    plot_by_operation(data, "test_accuracy", axes[0], 100)
     for column, linestyle in zip(ORIENTED, ("-", "--"), strict=True):
-        _measured(data, column, axes[1], linestyle=linestyle)
-    _measured(data, "feature_alignment", axes[2])
+        plot_by_operation(data, column, axes[1], linestyle=linestyle)
+    plot_by_operation(data, "feature_alignment", axes[2])
     panel(axes[0], "test accuracy (%)", "epoch", percent=True)
     panel(axes[1], "deviation of √AGOP", "epoch")
     axes[1].set_title("circulant (solid), Hankel (dashed)", fontsize="medium")
@@ -53,7 +46,7 @@ def plot_network_measures(data: Data, axes: Any = None) -> Any:
     return axes
 
 
-def plot_feature_ansatz(data: Data, axes: Any = None) -> Any:
+def plot_feature_ansatz(data: Numbers, axes: Any = None) -> Any:
     """Figures 6 and A6: NFM beside √AGOP after training; (operations, 2) Axes."""
     axes = new_axes(2, len(data["labels"]), height=3.7) if axes is None else axes
     for i, label in enumerate(data["labels"]):
@@ -66,13 +59,13 @@ def plot_feature_ansatz(data: Data, axes: Any = None) -> Any:
     return axes
 
 
-def plot_ansatz_over_training(data: Data, axes: Any = None) -> Any:
+def plot_ansatz_over_training(data: Numbers, axes: Any = None) -> Any:
     """Figure A7: correlation of NFM and √AGOP over training, diagonal in and out; two Axes."""
     axes = new_axes(2) if axes is None else axes
     for ax, column, title in zip(
         axes, CORRELATIONS, ("with the diagonal", "without the diagonal"), strict=True
     ):
-        _measured(data, column, ax)
+        plot_by_operation(data, column, ax)
         ax.set(xlabel="epoch", ylabel="correlation of NFM and √AGOP", title=title, ylim=(0.6, 1.01))
     axes[1].legend(frameon=False, ncols=2, loc="lower right")
     return axes
@@ -82,9 +75,9 @@ def plot_ansatz_over_training(data: Data, axes: Any = None) -> Any:
 
 
 def _inputs(*operations: str) -> Any:
-    """Return a grid of one-hot and random circulant inputs, from a small share of the pairs."""
+    """Return runs on one-hot and on random circulant inputs, from a small share of the pairs."""
 
-    def grid(settings: Settings) -> Grid:
+    def series(settings: Settings) -> Series:
         kinds = {"one-hot": (3000, False), "random circulant": (1000, True)}
         return {
             f"{operation}; {inputs}": [
@@ -101,18 +94,18 @@ def _inputs(*operations: str) -> Any:
             for inputs, (longest, at_random) in kinds.items()
         }
 
-    return grid
+    return series
 
 
-def _accuracy_by_label(grid: Grid, results: Any) -> Data:
+def _accuracy_by_label(series: Series, results: Any) -> Numbers:
     """Accuracy curves under their labels: they differ in length."""
     return {
         label: np.array([results[run]["test_accuracy"] for run in runs])
-        for label, runs in grid.items()
+        for label, runs in series.items()
     }
 
 
-def plot_circulant_inputs(data: Data, axes: Any = None) -> Any:
+def plot_circulant_inputs(data: Numbers, axes: Any = None) -> Any:
     """Figures 7 and A9: one-hot and random circulant inputs; an Axes for each operation."""
     operations = list(dict.fromkeys(label.split("; ")[0] for label in data))
     axes = new_axes(len(operations)) if axes is None else axes
@@ -131,7 +124,7 @@ def plot_circulant_inputs(data: Data, axes: Any = None) -> Any:
 # Figure A8: SGD, with and without a push towards simple features
 
 
-def _sgd(settings: Settings) -> Grid:
+def _sgd(settings: Settings) -> Series:
     pushes = {  # weight decay, penalty
         "neither": (0.0, 0.0),
         "weight decay 1e-5": (1e-5, 0.0),
@@ -158,7 +151,7 @@ def _sgd(settings: Settings) -> Grid:
     }
 
 
-def plot_sgd(data: Data, axes: Any = None) -> Any:
+def plot_sgd(data: Numbers, axes: Any = None) -> Any:
     """Figure A8: one seed of SGD plain, with weight decay, with tr(AGOP) penalties; two Axes."""
     axes = new_axes(2) if axes is None else axes
     x = np.arange(data["test_accuracy"].shape[-1])
@@ -177,7 +170,7 @@ def plot_sgd(data: Data, axes: Any = None) -> Any:
 # Our own: RFM and network side by side
 
 
-def _side_by_side(settings: Settings) -> Grid:
+def _side_by_side(settings: Settings) -> Series:
     epochs = 30 if settings.quick else 50
     return {
         "RFM": [RFMRun(("x+y",), 61, seed=seed, keep=STAGES) for seed in settings.seeds],
@@ -187,20 +180,20 @@ def _side_by_side(settings: Settings) -> Grid:
     }
 
 
-def _both(grid: Grid, results: Any) -> Data:
+def _both(series: Series, results: Any) -> Numbers:
     """Curves and final feature matrices of both under names that begin with rfm_ and network_."""
     rfm = columns("test_accuracy", "circulant_energy", "hankel_energy", "matrix_30")
     net = columns("test_accuracy", "circulant_energy", "hankel_energy", "feature_matrix")
     return {
-        **{f"rfm_{key}": value[0] for key, value in rfm({"RFM": grid["RFM"]}, results).items()},
+        **{f"rfm_{key}": value[0] for key, value in rfm({"RFM": series["RFM"]}, results).items()},
         **{
             f"network_{key}": value[0]
-            for key, value in net({"network": grid["network"]}, results).items()
+            for key, value in net({"network": series["network"]}, results).items()
         },
     }
 
 
-def plot_side_by_side(data: Data, axes: Any = None) -> Any:
+def plot_side_by_side(data: Numbers, axes: Any = None) -> Any:
     """Accuracy, energy on circulant and Hankel lines, final features of both; (2, 3) Axes."""
     axes = new_axes(3, 2) if axes is None else axes
     for row, (name, time, matrix) in enumerate(

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..analysis.features import reorder_by_discrete_logarithm
 from ..arrays import to_numpy
 from ..checks import check_blocks
-from ..features import reorder_by_discrete_logarithm
 from ..tasks import is_multiplicative
 
 if TYPE_CHECKING:
@@ -46,6 +46,18 @@ def plot_band(x: ArrayLike, curves: ArrayLike, ax: Axes, **style: Any) -> Axes:
         ax.fill_between(
             x, values.min(axis=0), values.max(axis=0), color=line.get_color(), alpha=0.2, lw=0
         )
+    return ax
+
+
+def plot_by_operation(
+    data: Mapping[str, NDArray[Any]], column: str, ax: Axes, scale: float = 1, **style: Any
+) -> Axes:
+    """A band for each operation in data["labels"], over rounds or epochs, in its own colour."""
+    x = np.arange(data[column].shape[-1])
+    for label, curves in zip(data["labels"], data[column], strict=True):
+        name = str(label)
+        line = {"color": COLOURS[name], "label": SIGNS[name], **style}
+        plot_band(x, scale * curves, ax, **line)
     return ax
 
 

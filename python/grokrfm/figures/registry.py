@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from ..checks import check_integer
 from ..experiments import Experiment, Result
 
-Data = Mapping[str, NDArray[Any]]
+Numbers = Mapping[str, NDArray[Any]]
 Results = Mapping[Experiment, Result]
-Grid = Mapping[str, Sequence[Experiment]]  # label -> experiments over the seeds
+Series = Mapping[str, Sequence[Experiment]]  # label -> experiments over the seeds
 
 
 @dataclass(frozen=True)
@@ -42,45 +42,45 @@ class Figure:
         As in the paper, or a word of our own.
     title : str
         What it shows, one line.
-    grid : callable
+    series : callable
         Settings -> experiments over the seeds for each label.
     collect : callable
-        (grid, results) -> the numbers that are plotted, by name.
+        (series, results) -> the numbers that are plotted, by name.
     plot : callable
         (numbers, Axes or None) -> the Axes drawn on: one, or an array of them.
     """
 
     name: str
     title: str
-    grid: Callable[[Settings], Grid]
-    collect: Callable[[Grid, Results], Data]
+    series: Callable[[Settings], Series]
+    collect: Callable[[Series, Results], Numbers]
     plot: Callable[..., Any]
 
 
-def columns(*names: str) -> Callable[[Grid, Results], Data]:
+def columns(*names: str) -> Callable[[Series, Results], Numbers]:
     """Return a collector of whole history columns and matrices: (labels, seeds, …) each."""
 
-    def collect(grid: Grid, results: Results) -> Data:
-        return {"labels": np.array(list(grid)), **_stacked(grid, results, names)}
+    def collect(series: Series, results: Results) -> Numbers:
+        return {"labels": np.array(list(series)), **_stacked(series, results, names)}
 
     return collect
 
 
-def last_rows(*names: str) -> Callable[[Grid, Results], Data]:
+def last_rows(*names: str) -> Callable[[Series, Results], Numbers]:
     """Return a collector of the last entry of history columns: (labels, seeds) each."""
 
-    def collect(grid: Grid, results: Results) -> Data:
+    def collect(series: Series, results: Results) -> Numbers:
         last = {
-            name: np.array([[results[run][name][-1] for run in runs] for runs in grid.values()])
+            name: np.array([[results[run][name][-1] for run in runs] for runs in series.values()])
             for name in names
         }
-        return {"labels": np.array(list(grid)), **last}
+        return {"labels": np.array(list(series)), **last}
 
     return collect
 
 
-def _stacked(grid: Grid, results: Results, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+def _stacked(series: Series, results: Results, names: Sequence[str]) -> dict[str, NDArray[Any]]:
     return {
-        name: np.array([[results[run][name] for run in runs] for runs in grid.values()])
+        name: np.array([[results[run][name] for run in runs] for runs in series.values()])
         for name in names
     }

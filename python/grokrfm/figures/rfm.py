@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import features
+from ..analysis import features
 from ..experiments import RFMRun
-from .panels import COLOURS, SIGNS, new_axes, panel, plot_band, plot_feature_matrix
-from .registry import Data, Figure, Grid, Results, Settings, columns, last_rows
+from .panels import SIGNS, new_axes, panel, plot_band, plot_by_operation, plot_feature_matrix
+from .registry import Figure, Numbers, Results, Series, Settings, columns, last_rows
 
 FOUR = ("x+y", "x-y", "x*y", "x/y")
 STAGES = (1, 5, 10, 15, 30)
@@ -21,22 +21,14 @@ LOSS = "test_correct_class_mse"
 LOSS_LABEL = "correct-class squared error"
 
 
-def _four_operations(settings: Settings) -> Grid:
+def _four_operations(settings: Settings) -> Series:
     return {
         operation: [RFMRun((operation,), 61, seed=seed, keep=STAGES) for seed in settings.seeds]
         for operation in FOUR
     }
 
 
-def _by_operation(data: Data, column: str, ax: Any, scale: float = 1, **style: Any) -> None:
-    x = np.arange(data[column].shape[-1])
-    for label, curves in zip(data["labels"], data[column], strict=True):
-        name = str(label)
-        line = {"color": COLOURS[name], "label": SIGNS[name], **style}
-        plot_band(x, scale * curves, ax, **line)
-
-
-def plot_grokking(data: Data, axes: Any = None) -> Any:
+def plot_grokking(data: Numbers, axes: Any = None) -> Any:
     """Figure 1: accuracy, losses and the final feature matrix of x + y mod 59; three Axes."""
     axes = new_axes(3) if axes is None else axes
     x = np.arange(data["test_accuracy"].shape[-1])
@@ -60,12 +52,12 @@ def plot_grokking(data: Data, axes: Any = None) -> Any:
     return axes
 
 
-def plot_progress_measures(data: Data, axes: Any = None) -> Any:
+def plot_progress_measures(data: Numbers, axes: Any = None) -> Any:
     """Figure 2: accuracy, circulant deviation and alignment of the four operations; three Axes."""
     axes = new_axes(3) if axes is None else axes
-    _by_operation(data, "test_accuracy", axes[0], 100)
-    _by_operation(data, "circulant_deviation", axes[1])
-    _by_operation(data, "feature_alignment", axes[2])
+    plot_by_operation(data, "test_accuracy", axes[0], 100)
+    plot_by_operation(data, "circulant_deviation", axes[1])
+    plot_by_operation(data, "feature_alignment", axes[2])
     panel(axes[0], "test accuracy (%)", percent=True)
     panel(axes[1], "circulant deviation")
     axes[2].set(xlabel="iteration", ylabel="alignment with the final $M$", ylim=(0.6, 1.01))
@@ -73,12 +65,12 @@ def plot_progress_measures(data: Data, axes: Any = None) -> Any:
     return axes
 
 
-def plot_losses(data: Data, axes: Any = None) -> Any:
+def plot_losses(data: Numbers, axes: Any = None) -> Any:
     """Figure A1: losses of the four operations, of no use to foresee the transition; two Axes."""
     axes = new_axes(2) if axes is None else axes
-    _by_operation(data, "test_mse", axes[0])
-    _by_operation(data, "train_mse", axes[0], linestyle="--", label=None)
-    _by_operation(data, LOSS, axes[1])
+    plot_by_operation(data, "test_mse", axes[0])
+    plot_by_operation(data, "train_mse", axes[0], linestyle="--", label=None)
+    plot_by_operation(data, LOSS, axes[1])
     axes[0].text(0.5, 0.05, "training", transform=axes[0].transAxes, ha="center", color="0.4")
     axes[0].text(0.5, 0.8, "test", transform=axes[0].transAxes, color="0.4")
     panel(axes[0], "mean squared error")
@@ -87,7 +79,7 @@ def plot_losses(data: Data, axes: Any = None) -> Any:
     return axes
 
 
-def plot_final_features(data: Data, axes: Any = None) -> Any:
+def plot_final_features(data: Numbers, axes: Any = None) -> Any:
     """Figure 3: final feature matrices of the four operations; four Axes."""
     axes = new_axes(2, 2, height=3.6) if axes is None else axes
     for label, matrices, ax in zip(data["labels"], data["matrix_30"], np.ravel(axes), strict=True):
@@ -96,7 +88,7 @@ def plot_final_features(data: Data, axes: Any = None) -> Any:
     return axes
 
 
-def plot_features_over_training(data: Data, axes: Any = None) -> Any:
+def plot_features_over_training(data: Numbers, axes: Any = None) -> Any:
     """Figure A2: x · y over training, as it stands and by discrete logarithm; 2 × stages Axes."""
     axes = new_axes(len(STAGES), 2, width=3.2, height=2.9) if axes is None else axes
     for row, reorder in enumerate((False, True)):
@@ -114,7 +106,7 @@ def plot_features_over_training(data: Data, axes: Any = None) -> Any:
 # Figure 4: against random circulant features, over the training fraction
 
 
-def _circulant_or_learnt(settings: Settings) -> Grid:
+def _circulant_or_learnt(settings: Settings) -> Series:
     fractions = (0.2, 0.3, 0.4, 0.5) if settings.quick else (
         0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6,
     )  # fmt: skip
@@ -130,7 +122,7 @@ def _circulant_or_learnt(settings: Settings) -> Grid:
     }
 
 
-def plot_random_circulant(data: Data, axes: Any = None) -> Any:
+def plot_random_circulant(data: Numbers, axes: Any = None) -> Any:
     """Figure 4: learnt features beside random circulant ones over the training fraction."""
     axes = new_axes(2) if axes is None else axes
     keys = [str(label).split("; ") for label in data["labels"]]
@@ -150,14 +142,14 @@ def plot_random_circulant(data: Data, axes: Any = None) -> Any:
 # Figure A3: exact structure put into each feature matrix
 
 
-def _enforced(settings: Settings) -> Grid:
+def _enforced(settings: Settings) -> Series:
     p = 61 if settings.quick else 97
     return {
         str(p): [RFMRun(("x+y",), p, 0.5, s, "gaussian", 30, enforce=True) for s in settings.seeds]
     }
 
 
-def plot_enforced_structure(data: Data, axes: Any = None) -> Any:
+def plot_enforced_structure(data: Numbers, axes: Any = None) -> Any:
     """Figure A3: RFM and the same feature matrices with exact structure; two Axes."""
     axes = new_axes(2) if axes is None else axes
     x = np.arange(data["test_accuracy"].shape[-1])
@@ -176,12 +168,12 @@ def plot_enforced_structure(data: Data, axes: Any = None) -> Any:
 # Figure A4: two operations with a task bit
 
 
-def _two_tasks(settings: Settings) -> Grid:
+def _two_tasks(settings: Settings) -> Series:
     tasks, iterations = ("x+y", "x^2+y^2"), 20 if settings.quick else 30
     return {"61": [RFMRun(tasks, 61, 0.8, seed, "gaussian", iterations) for seed in settings.seeds]}
 
 
-def plot_two_tasks(data: Data, ax: Any = None) -> Any:
+def plot_two_tasks(data: Numbers, ax: Any = None) -> Any:
     """Figure A4: accuracy on each of two tasks with shared outputs; one Axes."""
     ax = new_axes(width=6)[0] if ax is None else ax
     for task, (operation, colour) in enumerate((("x+y", "C0"), ("x^2+y^2", "C4"))):
@@ -196,7 +188,7 @@ def plot_two_tasks(data: Data, ax: Any = None) -> Any:
 # Figure A10: over the training fraction
 
 
-def _fractions(settings: Settings) -> Grid:
+def _fractions(settings: Settings) -> Series:
     p = 61 if settings.quick else 97
     fractions = (0.2, 0.25, 0.3, 0.35, 0.4, 0.5) if settings.quick else (
         0.15, 0.175, 0.2, 0.225, 0.25, 0.275, 0.3, 0.35, 0.4, 0.5,
@@ -210,20 +202,20 @@ def _fractions(settings: Settings) -> Grid:
     }
 
 
-def _last_and_alignment(grid: Grid, results: Results) -> Data:
+def _last_and_alignment(series: Series, results: Results) -> Numbers:
     """Last rows, and the alignment of final matrices with that of the largest fraction."""
-    best = [results[run]["matrix_30"] for run in list(grid.values())[-1]]
+    best = [results[run]["matrix_30"] for run in list(series.values())[-1]]
     aligned = [
         [
             features.alignment(results[run]["matrix_30"], M)
             for run, M in zip(runs, best, strict=True)
         ]
-        for runs in grid.values()
+        for runs in series.values()
     ]
-    return {**last_rows("test_accuracy", LOSS)(grid, results), "alignment": np.array(aligned)}
+    return {**last_rows("test_accuracy", LOSS)(series, results), "alignment": np.array(aligned)}
 
 
-def plot_fractions(data: Data, axes: Any = None) -> Any:
+def plot_fractions(data: Numbers, axes: Any = None) -> Any:
     """Figure A10: accuracy, loss and alignment over the training fraction; three Axes."""
     axes = new_axes(3) if axes is None else axes
     fractions = [100 * float(label) for label in data["labels"]]
@@ -241,7 +233,7 @@ def plot_fractions(data: Data, axes: Any = None) -> Any:
 # Our own: the transition over the modulus
 
 
-def _moduli(settings: Settings) -> Grid:
+def _moduli(settings: Settings) -> Series:
     moduli = (31, 61, 97) if settings.quick else (31, 61, 97, 199)
     return {
         str(p): [RFMRun(("x+y",), p, seed=seed, keep=STAGES) for seed in settings.seeds]
@@ -249,7 +241,7 @@ def _moduli(settings: Settings) -> Grid:
     }
 
 
-def plot_sharpening(data: Data, ax: Any = None) -> Any:
+def plot_sharpening(data: Numbers, ax: Any = None) -> Any:
     """Test accuracy of x + y over iterations for several moduli; one Axes."""
     ax = new_axes(width=6)[0] if ax is None else ax
     x = np.arange(data["test_accuracy"].shape[-1])
@@ -261,7 +253,7 @@ def plot_sharpening(data: Data, ax: Any = None) -> Any:
     return ax
 
 
-def _addition(settings: Settings) -> Grid:
+def _addition(settings: Settings) -> Series:
     return {"x+y": [RFMRun(("x+y",), 59, seed=seed, keep=(30,)) for seed in settings.seeds]}
 
 

@@ -1,0 +1,3 @@
+"""Version of grokrfm."""
+
+__version__ = "0.1.0"

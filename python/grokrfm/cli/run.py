@@ -1,0 +1,65 @@
+"""`grokrfm run`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..operations import KERNELS
+from ..rfm import CENTERINGS, SOLVERS, FeatureMeasures, RFMClassifier
+from ..training import Row
+from .training import COMMON_OPTIONS, Option, TrainingCommand
+
+# n_classes and n_tasks follow from the task
+_OPTIONS: dict[str, Option] = {
+    "modulus": (int, None, "p, the number of residues"),
+    "kernel": (str, tuple(KERNELS), "kernel function"),
+    "iterations": (int, None, "updates of the feature matrix"),
+    "bandwidth": (float, None, "L of the Gaussian and Laplace kernels"),
+    "ridge": (float, None, "added to the diagonal of the kernel matrix; 0 interpolates"),
+    "agop_power": (float, None, "exponent on the average gradient outer product"),
+    "centering": (str, CENTERINGS, "gradients less their mean per class, or as they are"),
+    "solver": (str, SOLVERS, "linear solver"),
+    "tol": (float, None, "relative residual at which conjugate gradients stop"),
+    "depth": (int, None, "hidden layers of the ntk kernel"),
+    **COMMON_OPTIONS,
+}
+
+
+def _columns(record: Row) -> str:
+    return f"deviation {record['circulant_deviation']:.3f}  residual {record['residual']:.0e}"
+
+
+def _summary(model: RFMClassifier) -> str:
+    residual = model.history_["residual"].max()
+    return f"solver {model.solver_}, largest relative residual {residual:.1e}"
+
+
+def _arrays(model: RFMClassifier) -> dict[str, Any]:
+    return {
+        "feature_matrices": model.feature_matrices_,
+        "feature_matrix": model.feature_matrix_,
+        "dual_coef": model.dual_coef_,
+    }
+
+
+RUN = TrainingCommand(
+    name="run",
+    help="train one RFM and write a run folder",
+    description="Train one Recursive Feature Machine. Without options: x+y mod 61 from half of "
+    "all pairs, quadratic kernel, 30 iterations. Writes a folder with config.json, "
+    "metrics.jsonl (one line a round), features.npz (every feature matrix) and "
+    "run.png. Ctrl-C ends the run and keeps what was computed.",
+    epilog="examples:  grokrfm run --operation 'x*y' --train-fraction 0.4    "
+    "grokrfm run --kernel gaussian --dtype float64 --stop-accuracy 0.999",
+    estimator=RFMClassifier,
+    unit="iteration",
+    options=_OPTIONS,
+    seeds="the split",
+    checkpoint_every=5,
+    label=lambda options: f"{options.kernel} kernel",
+    folder=lambda options: str(options.kernel),
+    callbacks=lambda options: [FeatureMeasures(options.operation)],
+    columns=_columns,
+    arrays=_arrays,
+    summary=_summary,
+)

@@ -1,0 +1,114 @@
+"""A network at one moment of its training: weights, outputs, NFM and AGOP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..operations import Network, Operations, network_agop, network_class_agops, network_rows
+from ..training import Checkpoint
+
+
+class TrainedNetwork:
+    """A network at one moment and its training inputs: weights, outputs and feature matrices.
+
+    Feature matrices are taken over the training inputs and, with an `input_transform`, with respect
+    to the transformed inputs. All results are NumPy arrays in the dtype of the run.
+    """
+
+    def __init__(
+        self,
+        operations: Operations,
+        activation: str,
+        inputs: Any,
+        transform: Any,
+        network: Network,
+    ) -> None:
+        self._operations, self._activation, self._network = operations, activation, network
+        self._inputs, self._transform = inputs, transform
+
+    @property
+    def _rows(self) -> Any:
+        xp = self._operations.device.xp
+        return network_rows(xp, self._network, self._inputs, self._transform)
+
+    def weights(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """W₁ (h, 2p) and W₂ (c, h)."""
+        network, to_numpy = self._network, self._operations.device.to_numpy
+        return to_numpy(network.first).T.copy(), to_numpy(network.second).copy()
+
+    def outputs(self, inputs: Any) -> NDArray[Any]:
+        """Outputs (n, c) on active indices (n, 2)."""
+        if len(inputs) == 0:
+            second = self._network.second
+            return np.empty((0, len(second)), second.dtype)
+        return self._operations.device.to_numpy(
+            self._operations.network_outputs(
+                self._activation, self._network, inputs, self._transform
+            )
+        )
+
+    def neural_feature_matrix(self) -> NDArray[Any]:
+        """NFM = W₁ᵀ W₁, (2p, 2p)."""
+        first = self._network.first
+        return self._operations.device.to_numpy(first @ first.T)
+
+    def agop(self) -> NDArray[Any]:
+        """AGOP = 1/n Σ_j J_j J_jᵀ, uncentred, (2p, 2p).
+
+        About 2h²(n + c + 2p) flops and three h × h arrays.
+        """
+        return self._operations.device.to_numpy(
+            network_agop(self._activation, self._network, self._rows)
+        )
+
+    def class_agops(self) -> NDArray[Any]:
+        """AGOP of each output alone, (c, 2p, 2p); they sum to `agop`."""
+        return self._operations.device.to_numpy(
+            network_class_agops(
+                self._operations.device.xp, self._activation, self._network, self._rows
+            )
+        )
+
+    def feature_matrix(self) -> NDArray[Any]:
+        """√AGOP, (2p, 2p), by which the paper measures networks."""
+        operations = self._operations
+        G = network_agop(self._activation, self._network, self._rows)
+        return operations.device.to_numpy(operations.matrix_power(G, 0.5))
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What a callback of `FCNClassifier.fit` sees after each epoch.
+
+    Attributes
+    ----------
+    epoch : int
+        t: the network after t epochs; 0 is the initial one.
+    epochs : int
+        The number of epochs asked for.
+    record : dict of str to float
+        The new row of the history. What a callback adds becomes a column of `history_`, NaN in the
+        rows without it.
+    network : TrainedNetwork
+        Weights, outputs, NFM and AGOP.
+    keep : callable
+        keep(name, array) adds an array to `matrices_[name]`, its epoch to `matrix_epochs_[name]`.
+    checkpoint : callable
+        Returns arrays from which `FCNClassifier.fit` goes on after this epoch to the same history
+        as if it had never stopped.
+    """
+
+    epoch: int
+    epochs: int
+    record: dict[str, float]
+    network: TrainedNetwork
+    keep: Callable[[str, NDArray[Any]], None]
+    checkpoint: Callable[[], Checkpoint]
+
+
+EpochCallback = Callable[[Epoch], object]

@@ -1,0 +1,53 @@
+"""Every operation on arrays, for each backend: C++, CUDA, and the array source on NumPy or CuPy."""
+
+from . import memory
+from .backends import BACKENDS, make_operations
+from .grid import (
+    Form,
+    GridProblem,
+    GridSums,
+    agop_from_sums,
+    coarse_matrix,
+    second_moment,
+)
+from .info import build_info
+from .interface import Operations
+from .kernels import KERNELS, Kernel, make_kernel, quadratic_form
+from .networks import (
+    ACTIVATIONS,
+    OPTIMIZERS,
+    Network,
+    Training,
+    initial_network,
+    network_agop,
+    network_class_agops,
+)
+from .reference import ArrayOperations, minimum_norm_solve, network_rows
+
+__all__ = [
+    "ACTIVATIONS",
+    "BACKENDS",
+    "KERNELS",
+    "OPTIMIZERS",
+    "ArrayOperations",
+    "Form",
+    "GridProblem",
+    "GridSums",
+    "Kernel",
+    "Network",
+    "Operations",
+    "Training",
+    "agop_from_sums",
+    "build_info",
+    "coarse_matrix",
+    "initial_network",
+    "make_kernel",
+    "make_operations",
+    "memory",
+    "minimum_norm_solve",
+    "network_agop",
+    "network_class_agops",
+    "network_rows",
+    "quadratic_form",
+    "second_moment",
+]

@@ -1,0 +1,100 @@
+"""Choice of the operations by name. An explicit request is met or refused, never replaced."""
+
+from __future__ import annotations
+
+import logging
+from functools import cache
+from importlib.util import find_spec
+from typing import Any
+
+from ..checks import check_one_of
+from .interface import Operations
+from .reference import ArrayOperations
+
+BACKENDS = ("auto", "cpp", "cuda", "cuda-tf32", "cupy", "numpy")
+# In the order in which "auto" takes them.
+_PREFERENCE = ("cuda", "cupy", "cpp", "numpy")
+
+_logger = logging.getLogger("grokrfm")
+
+
+def make_operations(backend: str) -> Operations:
+    """Return the operations of that backend.
+
+    ============  ========================================================================
+    cuda          compiled code for NVIDIA GPUs on CuPy arrays; networks by the array source
+    cuda-tf32     the same; products of float32 matrices round their factors to 10 bits of
+                  mantissa (TF32): residuals end at about 1e-3, so ask for no smaller tol
+    cupy          the array source on a GPU
+    cpp           compiled code for the CPU
+    numpy         the array source on the CPU, the reference
+    auto          the first of cuda, cupy, cpp and numpy that can be had; logs which and why
+    ============  ========================================================================
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown.
+    RuntimeError
+        If the backend cannot be had here; the message says what is missing.
+    """
+    check_one_of("backend", backend, BACKENDS)
+    if backend == "auto":
+        obstacles = {}
+        for backend in _PREFERENCE:
+            reason = obstacle(backend)
+            if reason is None:
+                break
+            obstacles[backend] = reason
+        why = "; ".join(f"{name}: {reason}" for name, reason in obstacles.items())
+        _logger.info("backend: auto chose %s%s", backend, f" ({why})" if why else "")
+    elif reason := obstacle(backend):
+        raise RuntimeError(f"backend: '{backend}' cannot be had: {reason}")
+    if backend in ("cuda", "cuda-tf32"):
+        return _cuda_operations(backend == "cuda-tf32")
+    if backend == "cupy":
+        return ArrayOperations(_import_cupy())
+    return _cpp_operations() if backend == "cpp" else ArrayOperations()
+
+
+def obstacle(backend: str) -> str | None:
+    """Why a backend cannot be had here and how to get it, or None."""
+    if backend == "cpp":
+        return None if find_spec("grokrfm._cpu") else "the extension for the CPU was not built"
+    if backend == "numpy":
+        return None
+    if backend != "cupy" and not find_spec("grokrfm._cuda"):
+        return (
+            "this build has no CUDA extension; install with nvcc (CUDA 12 or later) on the PATH, "
+            "pip install --config-settings=cmake.define.GROKRFM_CUDA=ON"
+        )
+    try:
+        cupy = _import_cupy()
+    except ImportError:
+        return "CuPy is missing, pip install 'grokrfm[cuda12]' or 'grokrfm[cuda13]'"
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        return f"it needs a GPU: {error}"
+    return None if count > 0 else "it needs a GPU, and there is none"
+
+
+@cache
+def _cpp_operations() -> Operations:
+    from .cpp import CppOperations  # the extension may not have been built
+
+    return CppOperations()
+
+
+@cache
+def _cuda_operations(tf32: bool) -> Operations:
+    from .. import _cuda  # it may not have been built
+    from .cuda import CudaOperations, library_routines
+
+    return CudaOperations(_cuda, _cuda.Device(library_routines(), tf32), _import_cupy())
+
+
+def _import_cupy() -> Any:
+    import cupy
+
+    return cupy

@@ -1,0 +1,106 @@
+"""The compiled operations for the CPU, under the names and meanings of `interface`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from .. import _cpu
+from .device import ThreadedHost
+from .grid import GridProblem, GridSums
+from .interface import Operations
+from .kernels import Kernel
+from .networks import Network, Training
+
+
+class CppOperations(Operations):
+    """Operations in C++ on NumPy arrays, float32 or float64, with the GIL released."""
+
+    compiled = True
+    batched = False
+    grid_arrays = 80
+    block_bytes = 0
+
+    def __init__(self) -> None:
+        super().__init__(ThreadedHost())
+
+    def kernel_matrix(
+        self, kernel: Kernel, M: Any, inputs: Any, other: Any = None, out: Any = None
+    ) -> Any:
+        with self.device.own_threads() as threads:
+            return _cpu.kernel_matrix(kernel, M, inputs, other, out, threads)
+
+    def cholesky_solve(self, K: Any, Y: Any) -> Any:
+        solution = np.array(Y.T, order="C")
+        with self.device.own_threads() as threads:
+            info = _cpu.cholesky_solve(K, solution, threads)
+        if info != 0:
+            raise np.linalg.LinAlgError(
+                f"kernel matrix: not positive definite, the leading minor of order {info} fails"
+            )
+        return np.ascontiguousarray(solution.T)
+
+    def decision_function(
+        self, kernel: Kernel, M: Any, evaluation: Any, train: Any, dual_coefficients: Any
+    ) -> Any:
+        with self.device.own_threads() as threads:
+            return _cpu.decision_function(kernel, M, evaluation, train, dual_coefficients, threads)
+
+    def agop(
+        self, kernel: Kernel, M: Any, train: Any, dual_coefficients: Any, centred: bool
+    ) -> Any:
+        with self.device.own_threads() as threads:
+            return _cpu.agop(kernel, M, train, dual_coefficients, centred, threads)
+
+    def grid_round(
+        self, problem: GridProblem, solutions: Any, own: Any, first_class: int = 0
+    ) -> GridSums:
+        with self.device.own_threads() as threads:
+            sums = _cpu.grid_round(
+                **{**vars(problem), "prediction": list(problem.prediction)},
+                solutions=solutions,
+                own=own,
+                first_class=first_class,
+                threads=threads,
+            )
+        return GridSums(**sums)
+
+    def network_epoch(
+        self,
+        training: Training,
+        network: Network,
+        inputs: Any,
+        labels: Any,
+        transform: Any = None,
+    ) -> Network:
+        settings = vars(training).copy()
+        del settings["optimizer"]  # moments mean AdamW
+        after = network.map(np.copy)
+        with self.device.own_threads() as threads:
+            _cpu.network_epoch(
+                **settings,
+                first=after.first,
+                second=after.second,
+                moments=after.moments,
+                inputs=inputs,
+                labels=labels[:, None],
+                transform=transform,
+                steps=network.steps,
+                threads=threads,
+            )
+        steps = network.steps - (-len(inputs) // training.batch_size)
+        return replace(after, steps=steps)
+
+    def network_outputs(
+        self, activation: str, network: Network, inputs: Any, transform: Any = None
+    ) -> Any:
+        with self.device.own_threads() as threads:
+            return _cpu.network_outputs(
+                activation, network.first, network.second, inputs, transform, threads
+            )
+
+    def matrix_power(self, G: Any, exponent: float) -> Any:
+        with self.device.own_threads():
+            return _cpu.matrix_power(G, exponent)

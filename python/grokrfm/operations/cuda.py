@@ -1,0 +1,249 @@
+"""The compiled operations for NVIDIA GPUs, under the names and meanings of `interface`."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import numpy as np
+
+from .device import Device
+from .grid import GridProblem, GridSums
+from .kernels import Kernel
+from .reference import ArrayNetworks
+
+# The functions that csrc/cuda/libraries.h declares, by library.
+ROUTINES = {
+    "cublas": (
+        "cublasCreate_v2",
+        "cublasDestroy_v2",
+        "cublasSetStream_v2",
+        "cublasSetMathMode",
+        "cublasSgemm_v2",
+        "cublasDgemm_v2",
+        "cublasSgemmStridedBatched",
+        "cublasDgemmStridedBatched",
+    ),
+    "cusolver": (
+        "cusolverDnCreate",
+        "cusolverDnDestroy",
+        "cusolverDnSetStream",
+        "cusolverDnCreateParams",
+        "cusolverDnDestroyParams",
+        "cusolverDnXpotrf_bufferSize",
+        "cusolverDnXpotrf",
+        "cusolverDnXpotrs",
+        "cusolverDnXsyevd_bufferSize",
+        "cusolverDnXsyevd",
+        "cusolverDnXsyevBatched_bufferSize",
+        "cusolverDnXsyevBatched",
+    ),
+}
+
+
+def library_routines() -> dict[str, int]:
+    """Return the addresses of the cuBLAS and cuSOLVER functions in use, of the copies CuPy loads.
+
+    Raises
+    ------
+    RuntimeError
+        If a library is missing or lacks a function.
+    """
+    from cuda.pathfinder import DynamicLibNotFoundError, load_nvidia_dynamic_lib
+
+    addresses: dict[str, int] = {}
+    for name, routines in ROUTINES.items():
+        try:
+            library = ctypes.CDLL(load_nvidia_dynamic_lib(name).abs_path)
+        except DynamicLibNotFoundError as error:
+            raise RuntimeError(
+                f"backend: 'cuda' needs {name}, pip install 'grokrfm[cuda13]': {error}"
+            ) from error
+        for routine in routines:
+            if not hasattr(library, routine):
+                raise RuntimeError(
+                    f"backend: 'cuda' needs {name} of CUDA 12.6.2 or later: {routine} is missing"
+                )
+            address = ctypes.cast(getattr(library, routine), ctypes.c_void_p).value
+            addresses[routine] = address or 0
+    return addresses
+
+
+class CudaOperations(ArrayNetworks):
+    """Operations in CUDA on CuPy arrays, float32 or float64, on CuPy's current stream.
+
+    Arrays stay on the device, work memory comes from CuPy's pool. Networks have the array source.
+
+    Parameters
+    ----------
+    library : module
+        `grokrfm._cuda`.
+    device : grokrfm._cuda.Device
+    xp : module
+        cupy. (The tests run the library's host build on NumPy arrays.)
+    """
+
+    compiled = True
+    batched = True
+    grid_arrays = 200
+    block_bytes = 4 << 30  # of a block of classes; its products are large long before that
+
+    def __init__(self, library: Any, device: Any, xp: Any) -> None:
+        super().__init__(Device(xp))
+        self._library, self._handle = library, device
+        self._known: dict[str, tuple[Any, Any]] = {}
+
+    def _place(self) -> Any:
+        stream = 0 if self.device.xp is np else self.device.xp.cuda.get_current_stream().ptr
+        return self._library.Place(
+            self._handle,
+            stream,
+            lambda size: self.device.xp.empty(size, dtype=self.device.xp.uint8),
+        )
+
+    def _once(self, what: str, array: Any, make: Any) -> Any:
+        """Return make(array), made anew only for another array than the last time."""
+        known = self._known.get(what)
+        if known is None or known[0] is not array:
+            known = self._known[what] = (array, make(array))
+        return known[1]
+
+    def kernel_matrix(
+        self, kernel: Kernel, M: Any, inputs: Any, other: Any = None, out: Any = None
+    ) -> Any:
+        if out is None:
+            columns = inputs if other is None else other
+            out = self.device.xp.empty((len(inputs), len(columns)), dtype=M.dtype)
+        self._library.kernel_matrix(self._place(), kernel, M, inputs, other, out)
+        return out
+
+    def cholesky_solve(self, K: Any, Y: Any) -> Any:
+        solution = self.device.xp.array(Y.T, order="C")
+        info = self._library.cholesky_solve(self._place(), K, solution)
+        if info != 0:
+            raise np.linalg.LinAlgError(
+                f"kernel matrix: not positive definite, the leading minor of order {info} fails"
+            )
+        return self.device.xp.ascontiguousarray(solution.T)
+
+    def decision_function(
+        self, kernel: Kernel, M: Any, evaluation: Any, train: Any, dual_coefficients: Any
+    ) -> Any:
+        shape = (len(evaluation), dual_coefficients.shape[1])
+        out = self.device.xp.empty(shape, dtype=M.dtype)
+        self._library.decision_function(
+            self._place(), kernel, M, evaluation, train, dual_coefficients, out
+        )
+        return out
+
+    def agop(
+        self, kernel: Kernel, M: Any, train: Any, dual_coefficients: Any, centred: bool
+    ) -> Any:
+        out = self.device.xp.empty_like(M)
+        slots = self._once(f"chunks {len(M)}", train, lambda points: self._chunks(points, len(M)))
+        self._library.agop(self._place(), kernel, M, train, slots, dual_coefficients, centred, out)
+        return out
+
+    def _chunks(self, train: Any, d: int) -> list[tuple[Any, Any, int]]:
+        """Per slot: its order, the chunks (first, last, index) and their greatest length.
+
+        A chunk is cut at one and a half times the mean, so that padding stays bounded whatever the
+        points; absent indices count as index d.
+        """
+        xp, slots = self.device.xp, []
+        for slot in range(train.shape[1]):
+            index = xp.where(train[:, slot] < 0, d, train[:, slot])
+            if bool((index > d).any()):
+                raise ValueError(f"train: expected indices from -1 to {d - 1}")
+            order = xp.argsort(index, kind="stable").astype(np.int32)
+            counts = self.device.to_numpy(xp.bincount(index, minlength=d + 1))
+            longest = min(counts.max(), -(-3 * len(train) // (2 * np.count_nonzero(counts))))
+            ends = np.cumsum(counts)
+            chunks = [
+                (first, min(first + longest, end), v)
+                for v, end in enumerate(ends)
+                for first in range(end - counts[v], end, longest)
+            ]
+            slots.append((order, self.device.asarray(chunks, np.int32), int(longest)))
+        return slots
+
+    def grid_round(
+        self, problem: GridProblem, solutions: Any, own: Any, first_class: int = 0
+    ) -> GridSums:
+        """Solve, evaluate and sum, for one run or for several that share a leading axis.
+
+        Runs may differ in their number of pairs: `solutions` is (runs, c, k, n) with n that of the
+        largest, and the others use the front of it.
+        """
+        xp = self.device.xp
+        single = problem.feature_matrix.ndim == 2
+        labels = problem.train_labels
+        ranks = self._once("ranks", labels, lambda grid: self._ranks(grid, solutions.shape[-1]))
+        weights = xp.asarray(problem.prediction, dtype=np.float64)
+        dtype = problem.feature_matrix.dtype
+
+        def runs(array: Any) -> Any:
+            return array[None] if single else array
+
+        if single:
+            solutions, own, weights = solutions[None], own[None], weights[None]
+        count, classes, depth, _ = solutions.shape
+        p = labels.shape[-1]
+        inputs = {
+            "feature_matrix": problem.feature_matrix,
+            "coarse": problem.coarse,
+            "moment": problem.moment,
+            "train_labels": labels,
+            "test_labels": problem.test_labels,
+            "ranks": ranks,
+        }
+        outputs = {
+            "zqz": xp.empty((count, 2 * p, 2 * p), dtype=dtype),
+            "tz": xp.empty((count, 2 * p, 2 * p), dtype=dtype),
+            "best": xp.empty((count, p, p), dtype=dtype),
+            "best_class": xp.empty((count, p, p), dtype=np.int32),
+            "t_squared": xp.empty(count, dtype=np.float64),
+            "train_squares": xp.empty(count, dtype=np.float64),
+            "test_squares": xp.empty(count, dtype=np.float64),
+            "products": xp.empty((count, depth), dtype=np.float64),
+            "iterations": xp.empty((count, classes), dtype=np.int32),
+            "residuals": xp.empty((count, classes), dtype=np.float64),
+        }
+        self._library.grid_round(
+            self._place(),
+            self._once("budget", labels, lambda _: self._budget()),
+            **{name: xp.ascontiguousarray(runs(array)) for name, array in inputs.items()},
+            form=problem.form,
+            ridge=problem.ridge,
+            tolerance=problem.tolerance,
+            max_iterations=problem.max_iterations,
+            prediction=xp.ascontiguousarray(weights),
+            solutions=solutions,
+            first_class=first_class,
+            own=own,
+            **outputs,
+        )
+        outputs["t_squared"] = outputs["t_squared"][:, None, None]
+        return GridSums(**{name: array[0] if single else array for name, array in outputs.items()})
+
+    def _budget(self) -> int:
+        available = self.device.available_bytes()
+        return self.block_bytes if available is None else min(self.block_bytes, available * 9 // 10)
+
+    def _ranks(self, train_labels: Any, n: int) -> Any:
+        """Place of each training pair among those of its run, −1 off them."""
+        xp = self.device.xp
+        known = train_labels >= 0
+        flat = known.reshape(*known.shape[:-2], -1)
+        if int(flat.sum(axis=-1).max()) > n:
+            raise ValueError(f"solutions: expected room for every training pair, got {n}")
+        ranks = xp.cumsum(flat.astype(np.int32), axis=-1).reshape(known.shape) - 1
+        return xp.where(known, ranks, -1).astype(np.int32)
+
+    def matrix_power(self, G: Any, exponent: float) -> Any:
+        """G^s, (d, d), or of a batch, (runs, d, d)."""
+        matrices = self.device.xp.ascontiguousarray(G if G.ndim == 3 else G[None])
+        out = self.device.xp.empty_like(matrices)
+        if self._library.matrix_power(self._place(), matrices, exponent, out) != 0:
+            raise np.linalg.LinAlgError("matrix power: the eigenvalues did not converge")
+        return out.reshape(G.shape)

@@ -1,0 +1,85 @@
+"""What a backend is: a device for its arrays, and every operation on them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+from .device import Device
+from .grid import GridProblem, GridSums
+from .kernels import Kernel
+from .networks import Network, Training
+
+
+class Operations(ABC):
+    """The operations, one for each header of csrc, on arrays of `device`.
+
+    Inputs are given as active indices, (n, k) int32: row i names the unit vectors whose sum is x_i,
+    −1 names none. A backend defines every operation or names the array source it takes instead
+    (`reference`): none is missing without being seen.
+    """
+
+    compiled: ClassVar[bool]
+    # Of `grid_round`: whether it and `matrix_power` take several runs at once, how many p × p
+    # arrays it works in, and the bytes of its largest block of classes.
+    batched: ClassVar[bool]
+    grid_arrays: ClassVar[int]
+    block_bytes: ClassVar[int]
+
+    def __init__(self, device: Device) -> None:
+        self.device = device
+
+    @abstractmethod
+    def kernel_matrix(
+        self, kernel: Kernel, M: Any, inputs: Any, other: Any = None, out: Any = None
+    ) -> Any:
+        """K[i, j] = k(x_i, z_j), (n, m); of the inputs with themselves without `other`."""
+
+    @abstractmethod
+    def cholesky_solve(self, K: Any, Y: Any) -> Any:
+        """X with K X = Y, (n, c), for symmetric positive definite K; K may be overwritten.
+
+        Raises
+        ------
+        numpy.linalg.LinAlgError
+            If K is not positive definite to working precision.
+        """
+
+    @abstractmethod
+    def decision_function(
+        self, kernel: Kernel, M: Any, evaluation: Any, train: Any, dual_coefficients: Any
+    ) -> Any:
+        """f(z_j) = Σ_i α_i k(x_i, z_j), (m, c)."""
+
+    @abstractmethod
+    def agop(
+        self, kernel: Kernel, M: Any, train: Any, dual_coefficients: Any, centred: bool
+    ) -> Any:
+        """Average gradient outer product over the training points, (d, d).
+
+        The gradient of f_c at x_j is M u_jc with
+        u_jc = Σ_i α_ic ∂h/∂s(i,j) x_i + 2 x_j Σ_i α_ic ∂h/∂q_z(i,j); `centred` subtracts its mean
+        over j for each class.
+        """
+
+    @abstractmethod
+    def matrix_power(self, G: Any, exponent: float) -> Any:
+        """G^s of a symmetric positive semidefinite G, computed in float64; the dtype of G."""
+
+    @abstractmethod
+    def grid_round(
+        self, problem: GridProblem, solutions: Any, own: Any, first_class: int = 0
+    ) -> GridSums:
+        """Solve, evaluate and sum for a range of classes; see `grid.grid_round`."""
+
+    @abstractmethod
+    def network_epoch(
+        self, training: Training, network: Network, inputs: Any, labels: Any, transform: Any = None
+    ) -> Network:
+        """The network after steps through the inputs (n, 2) in the order given; see `networks`."""
+
+    @abstractmethod
+    def network_outputs(
+        self, activation: str, network: Network, inputs: Any, transform: Any = None
+    ) -> Any:
+        """Outputs of a network on inputs (n, 2), (n, c)."""

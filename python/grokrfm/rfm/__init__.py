@@ -1,0 +1,19 @@
+"""The Recursive Feature Machine: machines that solve with one M, the round loop, the estimator."""
+
+from .classifier import CENTERINGS, RFMClassifier
+from .evaluation import SolverWarning
+from .many import fit_many
+from .measures import FeatureMeasures
+from .rounds import Callback, Round
+from .solvers import SOLVERS
+
+__all__ = [
+    "CENTERINGS",
+    "SOLVERS",
+    "Callback",
+    "FeatureMeasures",
+    "RFMClassifier",
+    "Round",
+    "SolverWarning",
+    "fit_many",
+]

@@ -1,0 +1,295 @@
+"""The Recursive Feature Machine as an estimator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .. import checks
+from ..operations import BACKENDS, KERNELS, Operations, make_kernel, make_operations
+from ..tasks import input_dimension, pair_indices
+from ..training import DTYPES, Estimator, check_classes, check_data, columns
+from .rounds import Callback, Run, Settings, run_rounds
+from .solvers import SOLVERS, choose_solver
+
+CENTERINGS = ("per_class", "none")
+
+
+class RFMClassifier(Estimator):
+    """Recursive Feature Machine on pairs of residues modulo p.
+
+    From M_0, round t solves kernel ridge regression on one-hot labels with the kernel
+    k(x, z; M_t), then sets M_{t+1} = AGOP(f_t)^s. Pairs (a, b) enter as x = e_a ⊕ e_b in R^{2p}.
+    Method: Radhakrishnan et al. 2024; on modular arithmetic: Mallinar et al. 2025
+    (arXiv 2407.20199).
+
+    Parameters
+    ----------
+    modulus : int
+        p ≥ 2.
+    kernel : str
+        One of `grokrfm.operations.KERNELS`; formulas in `grokrfm.operations.make_kernel`.
+    iterations : int
+        T ≥ 0 updates of the feature matrix, hence T + 1 predictors.
+    bandwidth : float
+        L > 0 of the Gaussian and Laplace kernels.
+    ridge : float
+        Added to the diagonal of the kernel matrix; 0 interpolates.
+    agop_power : float
+        Exponent s > 0 on the AGOP.
+    centering : {"per_class", "none"}
+        Whether the AGOP subtracts each class's mean gradient over the training points.
+    backend : {"auto", "cuda", "cuda-tf32", "cupy", "cpp", "numpy"}
+        Where the operations run; see `grokrfm.operations.make_operations`. Any but "auto" is met or
+        refused.
+    solver : {"auto", "cg", "cholesky"}
+        "cholesky" forms the n × n kernel matrix; "cg" runs preconditioned conjugate gradients on
+        the grid of pairs without one, for the kernels quadratic, general_quadratic and
+        quadratic_ntk and pairs given once. "auto" takes cg where it applies and there are 1000
+        training pairs or more, or too little memory for the kernel matrix; it logs its choice.
+    dtype : {"float32", "float64"}
+        Precision of the run.
+    tol : float
+        Relative residual ‖y − K α‖ / ‖y‖ of every class at which cg stops; cholesky ignores it.
+    depth : int
+        Hidden layers of the "ntk" kernel.
+    n_classes : int, optional
+        Number of classes c; the modulus unless given.
+    n_tasks : int
+        Number of tasks that share the outputs (`tasks.MultiTask`). With more than one the inputs
+        have a third column, the task's number, and one bit for each task after the first: d = 2p +
+        n_tasks − 1.
+
+    Attributes
+    ----------
+    history_ : dict of str to ndarray, each of length iterations + 1
+        Row t belongs to the predictor solved with M_t. Keys: iteration; train_accuracy,
+        test_accuracy; train_mse, test_mse (mean over pairs and classes of (f_c − 1[c = y])²);
+        train_correct_class_mse, test_correct_class_mse (mean over pairs of (f_y − 1)²);
+        feature_trace (tr M_t); circulant_deviation (of the bottom-left block of M_t, the better
+        orientation, NaN for a zero block); feature_alignment (cosine of M_t and the last M);
+        residual (largest relative residual over the classes); cg_iterations (most over the
+        classes, 0 for cholesky); solver_fallback (1 where the solve took its fallback); seconds
+        (wall time of the round, the update that led to M_t included).
+        Test quantities are NaN without evaluation pairs. With several tasks also
+        train_accuracy_task_0, test_accuracy_task_0 and so on.
+    feature_matrix_ : ndarray, shape (2p, 2p)
+        M of the final predictor.
+    feature_matrices_ : ndarray, shape (iterations + 1, 2p, 2p)
+        M_t for every row of the history.
+    dual_coef_ : ndarray, shape (n, c)
+        Dual coefficients of the final predictor.
+    solver_ : str
+        The solver used, "cg" or "cholesky".
+    X_train_ : ndarray of int64, shape (n, 2)
+        Training pairs, to which the dual coefficients belong.
+    n_iter_ : int
+        Updates done: fewer than `iterations` after an early stop.
+    classes_ : ndarray of int64, shape (c,)
+    """
+
+    def __init__(
+        self,
+        modulus: int,
+        kernel: str = "quadratic",
+        iterations: int = 30,
+        bandwidth: float = 2.5,
+        ridge: float = 0.0,
+        agop_power: float = 0.5,
+        centering: str = "per_class",
+        backend: str = "auto",
+        solver: str = "auto",
+        dtype: str = "float32",
+        tol: float = 1e-5,
+        depth: int = 1,
+        n_classes: int | None = None,
+        n_tasks: int = 1,
+    ) -> None:
+        self.modulus = modulus
+        self.kernel = kernel
+        self.iterations = iterations
+        self.bandwidth = bandwidth
+        self.ridge = ridge
+        self.agop_power = agop_power
+        self.centering = centering
+        self.backend = backend
+        self.solver = solver
+        self.dtype = dtype
+        self.tol = tol
+        self.depth = depth
+        self.n_classes = n_classes
+        self.n_tasks = n_tasks
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        eval_set: tuple[ArrayLike, ArrayLike] | None = None,
+        callbacks: Iterable[Callback] = (),
+        feature_matrix: ArrayLike | None = None,
+        checkpoint: Mapping[str, NDArray[Any]] | None = None,
+    ) -> RFMClassifier:
+        """Run the iterations.
+
+        Parameters
+        ----------
+        X : array_like of int, shape (n, 2)
+            Training pairs, residues in [0, modulus); (n, 3) with several tasks.
+        y : array_like of int, shape (n,)
+            Labels in [0, n_classes).
+        eval_set : (X_test, y_test), optional
+            Pairs on which every round is evaluated.
+        callbacks : iterable of callable
+            Each is called as callback(Round) after every round; a true return value ends the run
+            after that round. An exception or Ctrl-C in the middle of a run passes through, with
+            all completed rounds kept in the fitted attributes.
+        feature_matrix : array_like, shape (2p, 2p), optional
+            M_0, symmetric; the identity unless given.
+        checkpoint : mapping of str to ndarray, optional
+            What `Round.checkpoint` returned in a run with the same data and parameters: go on after
+            that round.
+
+        Returns
+        -------
+        RFMClassifier
+            The estimator itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For bad parameters or data, before any work.
+        RuntimeError
+            If the backend cannot be had.
+        MemoryError
+            If the run cannot fit into the available memory, before any work.
+        """
+        settings = self.check_parameters()
+        run = self.prepare(settings, X, y, eval_set, callbacks, feature_matrix, checkpoint)
+        operations = make_operations(self.backend)
+        solver = choose_solver(
+            self.solver, settings.kernel, run.data, settings.dtype.itemsize, operations
+        )
+        try:
+            run_rounds(settings, operations, solver, [run])
+        finally:
+            self.adopt(settings, operations, solver, run)
+        return self
+
+    def check_parameters(self) -> Settings:
+        """Return the parameters as what they stand for.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For the first bad parameter. `fit` checks too.
+        """
+        p = checks.check_integer("modulus", self.modulus, minimum=2)
+        checks.check_one_of("kernel", self.kernel, KERNELS)
+        iterations = checks.check_integer("iterations", self.iterations, minimum=0)
+        bandwidth = checks.check_real("bandwidth", self.bandwidth, positive=True)
+        ridge = checks.check_real("ridge", self.ridge)
+        agop_power = checks.check_real("agop_power", self.agop_power, positive=True)
+        checks.check_one_of("centering", self.centering, CENTERINGS)
+        checks.check_one_of("backend", self.backend, BACKENDS)
+        checks.check_one_of("solver", self.solver, SOLVERS)
+        checks.check_one_of("dtype", self.dtype, DTYPES)
+        tolerance = checks.check_real("tol", self.tol, positive=True)
+        depth = checks.check_integer("depth", self.depth, minimum=1)
+        n_tasks = checks.check_integer("n_tasks", self.n_tasks, minimum=1)
+        dimension = input_dimension(p, n_tasks)
+        return Settings(
+            kernel=make_kernel(self.kernel, bandwidth=bandwidth, depth=depth, dimension=dimension),
+            n_classes=check_classes(self.n_classes, p),
+            iterations=iterations,
+            agop_power=agop_power,
+            ridge=ridge,
+            centred=self.centering == "per_class",
+            tolerance=tolerance,
+            dtype=np.dtype(self.dtype),
+        )
+
+    def prepare(
+        self,
+        settings: Settings,
+        X: ArrayLike,
+        y: ArrayLike,
+        eval_set: tuple[ArrayLike, ArrayLike] | None = None,
+        callbacks: Iterable[Callback] = (),
+        feature_matrix: ArrayLike | None = None,
+        checkpoint: Mapping[str, NDArray[Any]] | None = None,
+    ) -> Run:
+        """Return the run that `fit` would do; raises what `fit` raises for bad arguments."""
+        p, n_tasks = int(self.modulus), int(self.n_tasks)
+        data = check_data(X, y, eval_set, p, settings.n_classes, n_tasks)
+        checks.check_consistent(data.train, data.train_labels)
+        start = None
+        if feature_matrix is not None:
+            start = checks.check_symmetric("feature_matrix", feature_matrix, data.dimension)
+        return Run.new(data, settings, callbacks, start, checkpoint)
+
+    def adopt(self, settings: Settings, operations: Operations, solver: str, run: Run) -> None:
+        """Turn the completed rounds of a run, if there are any, into the fitted attributes."""
+        if run.dual_coefficients is None:
+            return
+        self._kernel, self._operations = settings.kernel, operations
+        self.solver_ = solver
+        self.X_train_ = run.data.train
+        self.classes_ = np.arange(settings.n_classes)
+        self.history_ = columns(run.rows)
+        self.feature_matrices_ = np.stack(run.matrices)
+        self.feature_matrix_ = run.matrices[-1]
+        self.dual_coef_ = run.dual_coefficients
+        self.n_iter_ = len(run.rows) - 1
+
+    def class_agops(self, classes: Iterable[int] | None = None) -> NDArray[Any]:
+        """AGOP of single outputs of the final predictor on the training pairs.
+
+        All classes' together sum to the AGOP, from which the next feature matrix would come.
+
+        Parameters
+        ----------
+        classes : iterable of int, optional
+            Which outputs; all unless given.
+
+        Returns
+        -------
+        ndarray, shape (len(classes), d, d)
+            About 8 n² + 4 n p² flops each.
+        """
+        self.require_fit()
+        last = len(self.classes_) - 1
+        chosen = [
+            checks.check_integer("classes", label, minimum=0, maximum=last)
+            for label in (self.classes_ if classes is None else classes)
+        ]
+        operations, dtype = self._operations, self.dual_coef_.dtype
+        M = operations.device.asarray(self.feature_matrix_, dtype)
+        train = operations.device.asarray(pair_indices(self.X_train_, self.modulus), np.int32)
+        centred = self.centering == "per_class"
+        agops = np.empty((len(chosen), *M.shape), dtype)
+        for agop, label in zip(agops, chosen, strict=True):
+            column = operations.device.asarray(self.dual_coef_[:, [label]], dtype)
+            agop[...] = operations.device.to_numpy(
+                operations.agop(self._kernel, M, train, column, centred)
+            )
+        return agops
+
+    def decision_function(self, X: ArrayLike) -> NDArray[Any]:
+        """Outputs f_c(x) of the final predictor, (m, c), for pairs X, (m, 2)."""
+        self.require_fit()
+        pairs = checks.check_pairs("X", X, self.modulus, self.n_tasks)
+        operations: Operations = self._operations
+        if len(pairs) == 0:
+            return np.empty((0, len(self.classes_)), self.dual_coef_.dtype)
+        dtype = self.dual_coef_.dtype
+        outputs = operations.decision_function(
+            self._kernel,
+            operations.device.asarray(self.feature_matrix_, dtype),
+            operations.device.asarray(pair_indices(pairs, self.modulus), np.int32),
+            operations.device.asarray(pair_indices(self.X_train_, self.modulus), np.int32),
+            operations.device.asarray(self.dual_coef_, dtype),
+        )
+        return operations.device.to_numpy(outputs)

@@ -1,0 +1,127 @@
+"""What dual coefficients do: scores, residual, AGOP; and the same by sums over training points."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..operations import Kernel, Operations
+from ..tasks import PairData, pair_indices
+from ..training import Scores, scores_of_outputs
+
+
+class SolverWarning(RuntimeWarning):
+    """A linear solve took its fallback, or its result misses the targets."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A predictor: scores, largest relative residual of its solve over the classes, AGOP on demand.
+
+    Runs that go together share the AGOP, which has their leading axis. `cg_iterations`: most over
+    the classes, 0 for Cholesky; `fallback`: whether the solve took its fallback.
+    """
+
+    train: Scores
+    test: Scores
+    residual: float
+    agop: Callable[[], Any]
+    cg_iterations: int = 0
+    fallback: bool = False
+
+
+class Evaluator(Protocol):
+    """Tells what dual coefficients (n, c) do with feature matrix M."""
+
+    def __call__(self, M: Any, dual_coefficients: Any) -> Evaluation: ...
+
+
+class Machine(Protocol):
+    """Kernel ridge regression with a given feature matrix, for one run or for several in step."""
+
+    def fit(self, M: Any) -> list[Evaluation]:
+        """Solve for the dual coefficients with M, (d, d) or (runs, d, d); an evaluation a run."""
+        ...
+
+    def dual_coefficients(self, run: int = 0) -> NDArray[Any]:
+        """Of the last `fit`, (n, c), on the host, in the order of the run's data."""
+        ...
+
+    def state(self, run: int = 0) -> dict[str, NDArray[Any]]:
+        """What the next round of a run starts from, on the host; later rounds leave it alone."""
+        ...
+
+    def restore(self, states: Sequence[Mapping[str, NDArray[Any]]]) -> None:
+        """Go on from what `state` returned for each run."""
+        ...
+
+
+class DenseEvaluator:
+    """Predictions and AGOP by sums over the training points: any kernel, any points."""
+
+    def __init__(
+        self,
+        operations: Operations,
+        kernel: Kernel,
+        data: PairData,
+        dtype: Any,
+        ridge: float,
+        centred: bool,
+    ) -> None:
+        asarray = operations.device.asarray
+        self._operations, self._kernel = operations, kernel
+        self._ridge, self._centred = ridge, centred
+        self._train, self._test = (
+            asarray(pair_indices(pairs, data.modulus), np.int32)
+            for pairs in (data.train, data.test)
+        )
+        self._targets = asarray(data.targets(dtype), dtype)
+        self._train_labels, self._test_labels = (
+            asarray(labels, np.int64) for labels in (data.train_labels, data.test_labels)
+        )
+        self._n_tasks = data.n_tasks
+        # The third column, where there are several tasks.
+        self._train_tasks, self._test_tasks = (
+            asarray(pairs[:, -1], np.int64) for pairs in (data.train, data.test)
+        )
+
+    def __call__(self, M: Any, dual_coefficients: Any) -> Evaluation:
+        operations, xp = self._operations, self._operations.device.xp
+        outputs = self._predict(M, self._train, dual_coefficients)
+        test_outputs = (
+            self._predict(M, self._test, dual_coefficients)
+            if len(self._test)
+            else xp.empty((0, outputs.shape[1]))
+        )
+        return Evaluation(
+            self._scores(outputs, self._train_labels, self._train_tasks),
+            self._scores(test_outputs, self._test_labels, self._test_tasks),
+            self._residual(outputs, dual_coefficients),
+            lambda: operations.agop(self._kernel, M, self._train, dual_coefficients, self._centred),
+        )
+
+    def _predict(self, M: Any, inputs: Any, dual_coefficients: Any) -> Any:
+        return self._operations.decision_function(
+            self._kernel, M, inputs, self._train, dual_coefficients
+        )
+
+    def _scores(self, outputs: Any, labels: Any, tasks: Any) -> Scores:
+        xp = self._operations.device.xp
+        scores = scores_of_outputs(outputs, labels, xp)
+        if self._n_tasks == 1:
+            return scores
+        each = [tasks == task for task in range(self._n_tasks)]
+        accuracies = [scores_of_outputs(outputs[rows], labels[rows], xp).accuracy for rows in each]
+        return replace(scores, task_accuracy=tuple(accuracies))
+
+    def _residual(self, outputs: Any, dual_coefficients: Any) -> float:
+        xp, targets = self._operations.device.xp, self._targets
+        misses = outputs + self._ridge * dual_coefficients - targets
+        norms = xp.sqrt((targets**2).sum(axis=0))
+        # A class without training pairs has target 0: its residual is absolute.
+        relative = xp.sqrt((misses**2).sum(axis=0)) / xp.where(norms > 0, norms, 1)
+        return float(relative.max())

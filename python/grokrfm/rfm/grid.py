@@ -1,0 +1,146 @@
+"""Evaluation of the quadratic family on the grid of pairs, in closed form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..operations import (
+    Form,
+    GridProblem,
+    GridSums,
+    Operations,
+    agop_from_sums,
+    coarse_matrix,
+    second_moment,
+)
+from ..tasks import PairData
+from ..training import scores
+from .evaluation import Evaluation
+
+
+class GridEvaluator:
+    """Rounds of the quadratic family on the grid of pairs of one run, and their evaluation.
+
+    Of several runs of one modulus all arrays have a leading axis, and the operations must be able
+    to take it (`Operations.batched`).
+    """
+
+    def __init__(
+        self,
+        operations: Operations,
+        form: Form,
+        runs: Sequence[PairData],
+        dtype: Any,
+        ridge: float,
+        centred: bool,
+    ) -> None:
+        self._operations, self._form, self._ridge = operations, form, ridge
+        self.runs = list(runs)
+        self.leading = () if len(self.runs) == 1 else (len(self.runs),)
+        p = self.runs[0].modulus
+        xp = operations.device.xp
+        self._train_labels, self._test_labels = (
+            operations.device.asarray(np.stack(grids).reshape(*self.leading, p, p), np.int32)
+            for grids in (
+                [_label_grid(run.train, run.train_labels, p) for run in self.runs],
+                [_label_grid(run.test, run.test_labels, p) for run in self.runs],
+            )
+        )
+        self._mask = (self._train_labels >= 0).astype(xp.float64)
+        self._second_moment = second_moment(self._mask, centred, xp)
+        self._own = xp.zeros((*self.leading, p, p), dtype=dtype)
+        # The rank of each training pair among those of its run in row-major order.
+        self._ranks = [np.argsort(np.argsort(run.train @ [p, 1])) for run in self.runs]
+
+    def to_grid_order(self, dual_coefficients: Any) -> Any:
+        """(n, c) in the order of the data -> (c, n) in row-major order of the pairs."""
+        xp = self._operations.device.xp
+        dual = xp.empty_like(dual_coefficients)
+        dual[xp.asarray(self._ranks[0])] = dual_coefficients
+        return xp.ascontiguousarray(dual.T)
+
+    def to_data_order(self, dual: Any, run: int = 0) -> NDArray[Any]:
+        """(c, n) in row-major order of the pairs -> (n, c) in the order of the data, on the host.
+
+        There, since at large moduli a device has no room for another copy. Not by `np.take`, which
+        would copy the strided input first.
+        """
+        ordered: NDArray[Any] = self._operations.device.to_numpy(dual)[:, self._ranks[run]].T
+        return ordered
+
+    def round(
+        self, M: Any, solutions: Any, tolerance: float, max_iterations: int, prediction: Any
+    ) -> tuple[list[Evaluation], GridSums]:
+        """Solve from the prediction (unless max_iterations is 0), evaluate, sum for the AGOP.
+
+        One evaluation a run; they share the AGOP, which has the leading axis.
+        """
+        operations, form, S = self._operations, self._form, self._second_moment
+        coarse = coarse_matrix(M, form, self._ridge, self._mask, operations.device.xp)
+        m = M.astype(S.dtype)
+        problem = GridProblem(
+            feature_matrix=M,
+            form=form,
+            ridge=self._ridge,
+            train_labels=self._train_labels,
+            test_labels=self._test_labels,
+            coarse=coarse,
+            moment=(m @ S @ m).astype(M.dtype),
+            tolerance=tolerance,
+            max_iterations=max_iterations,
+            prediction=prediction,
+        )
+        sums = operations.grid_round(problem, solutions, self._own)
+
+        def agop() -> Any:
+            return agop_from_sums(M, form, S, sums)
+
+        figures = self._figures(sums).reshape(len(self.runs), -1)
+        return [
+            Evaluation(
+                scores(row[0:4], len(run.train), run.n_classes),
+                scores(row[4:8], len(run.test), run.n_classes),
+                float(row[8]),
+                agop,
+            )
+            for row, run in zip(figures, self.runs, strict=True)
+        ], sums
+
+    def _figures(self, sums: GridSums) -> NDArray[np.float64]:
+        """What the scores need, in one copy to the host, (…, 9).
+
+        For training and test pairs: hits, Σ own, Σ (own − 1)², Σ squares; the largest residual.
+        """
+        xp, pairs = self._operations.device.xp, (-2, -1)
+        own = self._own.astype(np.float64)
+        figures = []
+        for labels, squares in (
+            (self._train_labels, sums.train_squares),
+            (self._test_labels, sums.test_squares),
+        ):
+            known = labels >= 0
+            figures += [
+                (sums.best_class == labels).sum(axis=pairs),
+                (own * known).sum(axis=pairs),
+                ((own - 1) ** 2 * known).sum(axis=pairs),
+                squares,
+            ]
+        figures.append(sums.residuals.max(axis=-1))
+        columns = [xp.asarray(figure, dtype=np.float64) for figure in figures]
+        return self._operations.device.to_numpy(xp.stack(columns, axis=-1))
+
+    def __call__(self, M: Any, dual_coefficients: Any) -> Evaluation:
+        solutions = self.to_grid_order(dual_coefficients)[:, None, :]
+        return self.round(M, solutions, tolerance=1.0, max_iterations=0, prediction=[])[0][0]
+
+
+def _label_grid(
+    pairs: NDArray[np.int64], labels: NDArray[np.int64], modulus: int
+) -> NDArray[np.int32]:
+    grid = np.full((modulus, modulus), -1, dtype=np.int32)
+    grid[tuple(pairs.T)] = labels
+    return grid

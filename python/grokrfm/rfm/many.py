@@ -1,0 +1,117 @@
+"""Many runs: together where the backend takes several at once, else one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from numpy.typing import ArrayLike, NDArray
+
+from ..operations import Operations, make_operations
+from ..tasks import Split
+from .classifier import RFMClassifier
+from .rounds import Callback, Run, Settings, run_rounds
+from .solvers import choose_solver
+
+Given = TypeVar("Given")
+
+
+def fit_many(
+    models: Sequence[RFMClassifier],
+    splits: Sequence[Split],
+    callbacks: Sequence[Iterable[Callback]] | None = None,
+    feature_matrices: Sequence[ArrayLike | None] | None = None,
+    checkpoints: Sequence[Mapping[str, NDArray[Any]] | None] | None = None,
+) -> list[RFMClassifier]:
+    """Fit each model to its split, evaluated on the split's test pairs.
+
+    With the cuda backend and the cg solver, models of the same parameters go through their rounds
+    together, as many at a time as fill the GPU: the mode for curves over training fraction and
+    seed. Everything else runs one after the other. The results are those of
+    ``model.fit(split.X_train, split.y_train, (split.X_test, split.y_test))`` up to rounding;
+    `seconds` in the history of runs that went together is their share of the common time.
+
+    Parameters
+    ----------
+    models : sequence of RFMClassifier
+    splits : sequence of Split
+        One a model; training fraction and seed may differ.
+    callbacks, feature_matrices, checkpoints : sequence, optional
+        One entry a model, each as in `RFMClassifier.fit`: the callbacks of its run, M_0 or None,
+        a checkpoint or None. Of runs that go together one may be stopped by its callbacks; an
+        exception ends them all, with completed rounds kept.
+
+    Returns
+    -------
+    list of RFMClassifier
+        The models, fitted.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many entries of each as models, and as `RFMClassifier.fit`.
+    """
+    models = list(models)
+    splits = _one_each("splits", splits, len(models))
+    each_callbacks = _one_each("callbacks", callbacks, len(models), ())
+    starts = _one_each("feature_matrices", feature_matrices, len(models), None)
+    resumed = _one_each("checkpoints", checkpoints, len(models), None)
+    settings = [model.check_parameters() for model in models]
+    runs = [
+        model.prepare(
+            given, split.X_train, split.y_train, (split.X_test, split.y_test), called, start, stored
+        )
+        for model, given, split, called, start, stored in zip(
+            models, settings, splits, each_callbacks, starts, resumed, strict=True
+        )
+    ]
+    groups: dict[Any, list[int]] = {}
+    for i, (model, run) in enumerate(zip(models, runs, strict=True)):
+        # Runs go together from the same round on, with as many earlier solutions.
+        kept = run.machine_state["gram"].shape if "gram" in run.machine_state else None
+        groups.setdefault((repr(model.get_params()), len(run.rows), kept), []).append(i)
+    for group in groups.values():
+        model, given = models[group[0]], settings[group[0]]
+        operations = make_operations(model.backend)
+        size = _runs_together(given, runs[group[0]], operations)
+        for first in range(0, len(group), size):
+            chunk = group[first : first + size]
+            _fit_together([models[i] for i in chunk], [runs[i] for i in chunk], given, operations)
+    return models
+
+
+def _runs_together(settings: Settings, run: Run, operations: Operations) -> int:
+    """How many runs go together: one, or what one block of classes takes."""
+    grids = 13 * settings.n_classes * run.data.modulus**2 * settings.dtype.itemsize
+    return max(1, operations.block_bytes // grids) if operations.batched else 1
+
+
+def _fit_together(
+    models: Sequence[RFMClassifier],
+    runs: Sequence[Run],
+    settings: Settings,
+    operations: Operations,
+) -> None:
+    """Fit models of the same parameters, in step if all take conjugate gradients."""
+    itemsize = settings.dtype.itemsize
+    solvers = [
+        choose_solver(model.solver, settings.kernel, run.data, itemsize, operations)
+        for model, run in zip(models, runs, strict=True)
+    ]
+    together = len(runs) > 1 and set(solvers) == {"cg"}
+    for step in [range(len(runs))] if together else [[i] for i in range(len(runs))]:
+        try:
+            run_rounds(settings, operations, solvers[step[0]], [runs[i] for i in step])
+        finally:
+            for i in step:
+                models[i].adopt(settings, operations, solvers[i], runs[i])
+
+
+def _one_each(
+    name: str, given: Sequence[Given] | None, count: int, default: Given | None = None
+) -> list[Any]:
+    """Return the entries as a list, or as many defaults; ValueError for another number."""
+    entries = [default] * count if given is None else list(given)
+    if len(entries) != count:
+        raise ValueError(f"{name}: expected one a model, {count}, got {len(entries)}")
+    return entries

@@ -1,0 +1,237 @@
+"""The round loop: one for a single run and for several that go in step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..analysis.features import alignment, circulant_deviation
+from ..operations import Kernel, Operations
+from ..tasks import PairData
+from ..training import Checkpoint, Row, any_stops, pack, score_columns, unpack_array, unpack_rows
+from .evaluation import Evaluation, Machine
+from .solvers import make_machine, require_memory
+
+
+@dataclass(frozen=True)
+class Round:
+    """What a callback sees after each round.
+
+    Attributes
+    ----------
+    iteration : int
+        t: the predictor was solved with M_t.
+    iterations : int
+        T, the number of updates asked for.
+    modulus : int
+        p.
+    record : dict of str to float
+        The new row of the history. What a callback adds becomes a column of `history_`.
+    feature_matrix : ndarray, shape (d, d)
+        M_t; d = 2p, and a row for each task bit.
+    checkpoint : callable
+        Returns arrays from which `RFMClassifier.fit` goes on after this round to the same history
+        as if it had never stopped.
+    """
+
+    iteration: int
+    iterations: int
+    modulus: int
+    record: dict[str, float]
+    feature_matrix: NDArray[Any]
+    checkpoint: Callable[[], Checkpoint]
+
+
+Callback = Callable[[Round], object]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The parameters of `RFMClassifier`, checked, as what they stand for."""
+
+    kernel: Kernel
+    n_classes: int
+    iterations: int
+    agop_power: float
+    ridge: float
+    centred: bool
+    tolerance: float
+    dtype: np.dtype[Any]
+
+
+@dataclass
+class Run:
+    """A run: its data, callbacks and start, and the rounds that are complete.
+
+    Attributes
+    ----------
+    start : ndarray, shape (d, d), or None
+        The next feature matrix to solve with; None for the identity.
+    rows, matrices : list
+        Of the completed rounds.
+    machine_state : mapping
+        What its machine goes on from, of a checkpoint; empty for a new run.
+    dual_coefficients : ndarray, shape (n, c), or None
+        Of the last complete round, once the run has ended.
+    """
+
+    data: PairData
+    callbacks: tuple[Callback, ...]
+    start: NDArray[Any] | None = None
+    rows: list[Row] = field(default_factory=list)
+    matrices: list[NDArray[Any]] = field(default_factory=list)
+    machine_state: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    dual_coefficients: NDArray[Any] | None = None
+
+    @classmethod
+    def new(
+        cls,
+        data: PairData,
+        settings: Settings,
+        callbacks: Iterable[Callback] = (),
+        start: NDArray[Any] | None = None,
+        checkpoint: Mapping[str, NDArray[Any]] | None = None,
+    ) -> Run:
+        """Return a run from M_0 = `start`, the identity unless given, or on from a checkpoint.
+
+        Raises
+        ------
+        ValueError
+            If the checkpoint does not go with the data and settings.
+        """
+        d = data.dimension
+        run = cls(data, tuple(callbacks), start)
+        if checkpoint is None:
+            return run
+        run.start = unpack_array(checkpoint, "next_feature_matrix", (d, d), settings.dtype)
+        run.rows = unpack_rows(checkpoint)
+        shape = (len(run.rows), d, d)
+        run.matrices = list(unpack_array(checkpoint, "feature_matrices", shape, settings.dtype))
+        run.machine_state = checkpoint
+        if len(run.rows) > settings.iterations:
+            raise ValueError(
+                f"checkpoint: expected one of a run with more than {len(run.rows) - 1} iterations, "
+                f"got iterations={settings.iterations}"
+            )
+        return run
+
+    def end(self, dual_coefficients: NDArray[Any]) -> None:
+        """No further rounds: add to the rows what only the last feature matrix tells."""
+        self.dual_coefficients = dual_coefficients
+        for row, matrix in zip(self.rows, self.matrices, strict=True):
+            row["feature_alignment"] = alignment(matrix, self.matrices[-1])
+
+
+def run_rounds(
+    settings: Settings, operations: Operations, solver: str, runs: Sequence[Run]
+) -> None:
+    """Take runs of one dimension through their rounds, several with one leading axis throughout.
+
+    Whatever ends them, an exception too, completed rounds stay in the runs, with the dual
+    coefficients of the last of them.
+
+    Raises
+    ------
+    MemoryError
+        If they cannot fit into the available memory, before any work.
+    """
+    data, itemsize = [run.data for run in runs], settings.dtype.itemsize
+    require_memory(solver, data, itemsize, settings.iterations + 1, operations)
+    machine = make_machine(
+        solver,
+        operations,
+        settings.kernel,
+        data,
+        dtype=settings.dtype,
+        ridge=settings.ridge,
+        centred=settings.centred,
+        tolerance=settings.tolerance,
+    )
+    if runs[0].rows:
+        machine.restore([run.machine_state for run in runs])
+
+    def on_device(matrices: Sequence[NDArray[Any] | None]) -> Any:
+        each = [np.eye(data[0].dimension) if M is None else M for M in matrices]
+        return operations.device.asarray(each[0] if len(each) == 1 else each, settings.dtype)
+
+    with operations.device.own_threads():
+        try:
+            _iterate(settings, operations, machine, runs, on_device([run.start for run in runs]))
+        except BaseException:
+            # The broken round may have left its dual coefficients: back to the last complete one.
+            if runs[0].rows:
+                machine.fit(on_device([run.matrices[-1] for run in runs]))
+                for i, run in enumerate(runs):
+                    if run.dual_coefficients is None:
+                        run.end(machine.dual_coefficients(i))
+            raise
+
+
+def _iterate(
+    settings: Settings, operations: Operations, machine: Machine, runs: Sequence[Run], M: Any
+) -> None:
+    """Rounds from M on, until every run has all of them or was stopped by a callback of its own."""
+    to_numpy = operations.device.to_numpy
+    began = time.perf_counter()
+    for t in range(len(runs[0].rows), settings.iterations + 1):
+        evaluations = machine.fit(M)
+        matrices = to_numpy(M).reshape(len(runs), *M.shape[-2:])
+        going = [i for i, run in enumerate(runs) if run.dual_coefficients is None]
+        for i in going:
+            runs[i].rows.append(_row(t, evaluations[i], matrices[i], runs[i].data.modulus))
+            runs[i].matrices.append(matrices[i])
+        share = (time.perf_counter() - began) / len(runs)
+        for i in going:
+            runs[i].rows[t]["seconds"] = share
+
+        next_matrix = cache(partial(_next_matrix, settings, operations, evaluations[0]))
+        for i in going:
+            run = runs[i]
+            current = Round(
+                iteration=t,
+                iterations=settings.iterations,
+                modulus=run.data.modulus,
+                record=run.rows[t],
+                feature_matrix=run.matrices[t],
+                checkpoint=partial(_checkpoint, operations, machine, next_matrix, run, i),
+            )
+            if any_stops(run.callbacks, current) or t == settings.iterations:
+                run.end(machine.dual_coefficients(i))
+        if all(run.dual_coefficients is not None for run in runs):
+            return
+        began = time.perf_counter()
+        M = next_matrix()
+
+
+def _next_matrix(settings: Settings, operations: Operations, evaluation: Evaluation) -> Any:
+    return operations.matrix_power(evaluation.agop(), settings.agop_power)
+
+
+def _checkpoint(
+    operations: Operations, machine: Machine, next_matrix: Callable[[], Any], run: Run, i: int
+) -> Checkpoint:
+    following = operations.device.to_numpy(next_matrix())
+    arrays = {
+        "feature_matrices": np.stack(run.matrices),
+        "next_feature_matrix": following[i] if following.ndim == 3 else following,
+    }
+    return pack(run.rows, {**arrays, **machine.state(i)})
+
+
+def _row(t: int, evaluation: Evaluation, M: NDArray[Any], p: int) -> Row:
+    """Row t of a history, but for `seconds`."""
+    return {
+        "iteration": float(t),
+        **score_columns(evaluation.train, evaluation.test),
+        "feature_trace": float(M.trace(dtype=np.float64)),
+        "circulant_deviation": circulant_deviation(M[p : 2 * p, :p]),
+        "residual": evaluation.residual,
+        "cg_iterations": float(evaluation.cg_iterations),
+        "solver_fallback": float(evaluation.fallback),
+    }

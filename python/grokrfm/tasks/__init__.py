@@ -1,0 +1,21 @@
+"""What is to be learnt, and from which pairs: tasks, their splits, pairs as inputs."""
+
+from .arithmetic import primitive_root, require_prime
+from .formulas import OPERATIONS, is_multiplicative
+from .modular import ModularTask
+from .multi import MultiTask
+from .pairs import PairData, input_dimension, pair_indices
+from .split import Split
+
+__all__ = [
+    "OPERATIONS",
+    "ModularTask",
+    "MultiTask",
+    "PairData",
+    "Split",
+    "input_dimension",
+    "is_multiplicative",
+    "pair_indices",
+    "primitive_root",
+    "require_prime",
+]

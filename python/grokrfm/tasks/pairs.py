@@ -1,0 +1,52 @@
+"""Pairs as inputs: their encoding, and the labelled pairs of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class PairData:
+    """Pairs and labels of a run, on the host.
+
+    `train`, `test`: (n, 2) and (m, 2) int64 residues, with a third column that numbers the task
+    where there are several; `train_labels`, `test_labels`: int64.
+    """
+
+    train: NDArray[np.int64]
+    train_labels: NDArray[np.int64]
+    test: NDArray[np.int64]
+    test_labels: NDArray[np.int64]
+    modulus: int
+    n_classes: int
+    n_tasks: int = 1
+
+    @property
+    def dimension(self) -> int:
+        """Of the inputs: 2p, and a bit for each task after the first."""
+        return input_dimension(self.modulus, self.n_tasks)
+
+    def targets(self, dtype: Any) -> NDArray[Any]:
+        """One-hot labels of the training pairs, (n, c)."""
+        return np.eye(self.n_classes, dtype=dtype)[self.train_labels]
+
+
+def input_dimension(modulus: int, n_tasks: int) -> int:
+    """2p, and a bit for each task after the first."""
+    return 2 * modulus + n_tasks - 1
+
+
+def pair_indices(pairs: NDArray[np.int64], modulus: int) -> NDArray[np.int32]:
+    """Active indices of the inputs: (n, 2) for e_a ⊕ e_b, (n, 3) with the bit of a task t.
+
+    Task 0 has no bit, index −1.
+    """
+    offsets = np.array([0, modulus, 2 * modulus - 1])[: pairs.shape[1]]
+    indices: NDArray[np.int32] = (pairs + offsets).astype(np.int32)
+    if pairs.shape[1] == 3:
+        indices[pairs[:, 2] == 0, 2] = -1
+    return indices

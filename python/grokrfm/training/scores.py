@@ -1,0 +1,54 @@
+"""How a predictor does on a set of pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How a predictor does on a set of pairs; NaN on an empty set.
+
+    `accuracy` is the share of pairs whose largest output is the label's, `mse` the mean of
+    (f_c(x) − 1[c = y])² over pairs and classes, `correct_class_mse` the mean of (f_y(x) − 1)².
+    `task_accuracy` is the accuracy on each of several tasks.
+    """
+
+    accuracy: float
+    mse: float
+    correct_class_mse: float
+    task_accuracy: tuple[float, ...] = ()
+
+
+def scores(sums: Iterable[float], m: int, n_classes: int) -> Scores:
+    """Scores of m pairs from sums over them: hits, Σ f_y, Σ (f_y − 1)², Σ f_c² over all classes.
+
+    A pair is a hit if its best class is the label's.
+    """
+    if m == 0:
+        return Scores(np.nan, np.nan, np.nan)
+    hits, own, own_error, squares = sums
+    return Scores(
+        accuracy=float(hits / m),
+        mse=max(float(squares - 2 * own + m), 0.0) / (m * n_classes),  # < 0 by rounding alone
+        correct_class_mse=float(own_error / m),
+    )
+
+
+def scores_of_outputs(outputs: Any, labels: Any, xp: Any = np) -> Scores:
+    """Scores of outputs (m, c) against labels (m,), arrays of the module `xp`."""
+    m, c = outputs.shape
+    if m == 0:
+        return scores((), m, c)
+    own = outputs[xp.arange(m), labels].astype(np.float64)
+    sums = (
+        (outputs.argmax(axis=1) == labels).sum(),
+        own.sum(),
+        ((own - 1) ** 2).sum(),
+        (outputs * outputs).sum(dtype=np.float64),
+    )
+    return scores(map(float, sums), m, c)
