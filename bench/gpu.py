@@ -17,7 +17,7 @@ SECONDS = 220  # after which no timing is begun that is expected to take longer 
 
 
 def operations(tf32=False):
-    from grokrfm.backends import make_operations
+    from grokrfm.operations.backends import make_operations
 
     return make_operations("cuda-tf32" if tf32 else "cuda")
 
@@ -41,14 +41,14 @@ def facts():
 def small():
     """Exact allocations instead of a pool, so that a sanitizer sees every overrun of an array."""
     import cupy
-    from cases import CASES, make_problem, metric
-    from grokrfm.grid_machine import Grid, GridMachine
-    from test_cuda import OnHost
-    from test_grid import make_data
+    from cases import CASES, make_data, make_problem, metric
+    from device_arrays import OnHost
+    from grokrfm.rfm.conjugate_gradients import ConjugateGradientMachine
+    from grokrfm.rfm.grid import GridEvaluator
 
     cupy.cuda.set_allocator(None)
-    device = operations()
-    on_host = OnHost(device)
+    ops = operations()
+    on_host = OnHost(ops)
     for dtype in ("float32", "float64"):
         problem = make_problem(1, dtype, p=7, slots=3, n=61, m=23, c=5)
         for case in CASES:
@@ -64,13 +64,14 @@ def small():
         )
         for form in ((3.0, 0.0, 0.0), (1.0, 0.5, 1.0)):
             for block_bytes in (4 << 30, 60_000):
-                type(device).block_bytes = block_bytes
-                for data in (make_data(7), [make_data(7, 0), make_data(7, 1, 0.6)]):
-                    grid = Grid(device, form, data, dtype, 0.1, True)
-                    machine = GridMachine(device, grid, data, dtype, 1e-4)
-                    M = device.asarray(np.broadcast_to(np.eye(14), (*grid.leading, 14, 14)), dtype)
+                type(ops).block_bytes = block_bytes
+                for runs in ([make_data(7)], [make_data(7, 0), make_data(7, 1, 0.6)]):
+                    grid = GridEvaluator(ops, form, runs, dtype, 0.1, True)
+                    machine = ConjugateGradientMachine(ops, grid, dtype, 1e-4)
+                    start = np.broadcast_to(np.eye(14), (*grid.leading, 14, 14))
+                    M = ops.device.asarray(start, dtype)
                     for _ in range(3):
-                        M = device.matrix_power(machine.fit_runs(M)[0].agop(), 0.5)
+                        M = ops.matrix_power(machine.fit(M)[0].agop(), 0.5)
     cupy.cuda.Device().synchronize()
     print("every operation ran")
 
@@ -100,14 +101,14 @@ def gemm_rate(dtype, n=8192):
 
 def grid_step(p, dtype, tf32, rate):
     """A CG step for all classes, from solves of many and of few steps: 10 p⁴ flops."""
-    from grokrfm.grid_machine import Grid
-    from test_grid import make_data
+    from cases import make_data
+    from grokrfm.rfm.grid import GridEvaluator
 
-    device, data = operations(tf32), make_data(p)
-    grid = Grid(device, (3.0, 0.0, 0.0), data, dtype, 0.0, True)
+    ops, data = operations(tf32), make_data(p)
+    grid = GridEvaluator(ops, (3.0, 0.0, 0.0), [data], dtype, 0.0, True)
     A = np.random.default_rng(0).normal(size=(2 * p, 2 * p)) / np.sqrt(2 * p)
-    M = device.asarray(A @ A.T + np.eye(2 * p), dtype)
-    solutions = device.xp.zeros((p, 1, len(data.train)), dtype=dtype)
+    M = ops.device.asarray(A @ A.T + np.eye(2 * p), dtype)
+    solutions = ops.device.xp.zeros((p, 1, len(data.train)), dtype=dtype)
 
     def solve(steps):
         solutions[...] = 0
@@ -123,21 +124,21 @@ def grid_step(p, dtype, tf32, rate):
 
 def dense(p):
     """Kernel matrix, Cholesky and AGOP on half of all pairs in float32."""
-    from grokrfm.kernels import make_kernel
-    from grokrfm.machines import one_hot_targets, pair_indices
-    from test_grid import make_data
+    from cases import make_data
+    from grokrfm.operations.kernels import make_kernel
+    from grokrfm.tasks import pair_indices
 
-    device, data = operations(), make_data(p)
+    ops, data = operations(), make_data(p)
     kernel = make_kernel("gaussian", bandwidth=2.5, depth=1, dimension=2 * p)
-    train = device.asarray(pair_indices(data.train, p), np.int32)
-    M = device.asarray(np.eye(2 * p), "float32")
+    train = ops.device.asarray(pair_indices(data.train, p), np.int32)
+    M = ops.device.asarray(np.eye(2 * p), "float32")
     n, c = len(data.train), p
-    K = device.kernel_matrix(kernel, M, train)
-    Y = device.asarray(one_hot_targets(data, "float32"), "float32")
-    matrix = seconds(lambda: device.kernel_matrix(kernel, M, train, out=K))
-    ridged = K + device.xp.eye(n, dtype="float32")
-    cholesky = seconds(lambda: device.cholesky_solve(ridged.copy(), Y), 3)
-    agop = seconds(lambda: device.agop(kernel, M, train, Y, True), 3)
+    K = ops.kernel_matrix(kernel, M, train)
+    Y = ops.device.asarray(data.targets("float32"), "float32")
+    matrix = seconds(lambda: ops.kernel_matrix(kernel, M, train, out=K))
+    ridged = K + ops.device.xp.eye(n, dtype="float32")
+    cholesky = seconds(lambda: ops.cholesky_solve(ridged.copy(), Y), 3)
+    agop = seconds(lambda: ops.agop(kernel, M, train, Y, True), 3)
     return {
         "n": n,
         "kernel_matrix_seconds": matrix,

@@ -13,7 +13,7 @@ from unittest import mock
 import machine
 import numpy as np
 from grokrfm import ModularTask, RFMClassifier
-from grokrfm.grid_machine import GridMachine
+from grokrfm.rfm.conjugate_gradients import ConjugateGradientMachine
 
 RUNS = ((61, 30), (199, 15))  # modulus, iterations
 
@@ -23,7 +23,7 @@ def no_coarse(M, *_):
 
 
 STEPS = (
-    # name, stands in for coarse_matrix, stands in for GridMachine._prediction
+    # name, stands in for coarse_matrix, stands in for ConjugateGradientMachine._prediction
     ("diagonal preconditioner, start from zero", no_coarse, lambda self: []),
     ("+ rows and columns", None, lambda self: []),
     ("+ start from the last solution, scaled", None, lambda self: [1.0] * min(self._rounds, 1)),
@@ -36,9 +36,13 @@ def run(p, iterations, coarse, prediction):
     model = RFMClassifier(p, iterations=iterations, solver="cg")
     with (
         mock.patch.multiple(
-            "grokrfm.grid_machine", **({"coarse_matrix": coarse} if coarse else {"__doc__": ""})
+            "grokrfm.rfm.grid", **({"coarse_matrix": coarse} if coarse else {"__doc__": ""})
         ),
-        mock.patch.object(GridMachine, "_prediction", prediction or GridMachine._prediction),
+        mock.patch.object(
+            ConjugateGradientMachine,
+            "_prediction",
+            prediction or ConjugateGradientMachine._prediction,
+        ),
     ):
         model.fit(split.X_train, split.y_train, (split.X_test, split.y_test))
     return model.history_

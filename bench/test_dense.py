@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from baseline import literal_round, one_hot
 from grokrfm import ModularTask
-from grokrfm.cpp import CppOperations
-from grokrfm.kernels import make_kernel
-from grokrfm.machines import CholeskyMachine, Data, DenseEvaluator, pair_indices
-from grokrfm.solvers import make_machine
+from grokrfm.operations.cpp import CppOperations
+from grokrfm.operations.kernels import make_kernel
+from grokrfm.rfm.cholesky import CholeskyMachine
+from grokrfm.rfm.evaluation import DenseEvaluator
+from grokrfm.rfm.solvers import make_machine
+from grokrfm.tasks import PairData, pair_indices
 from machine import paired
 
 DTYPES = ("float64", "float32")
@@ -31,7 +33,7 @@ class Setting:
         self.kernel = make_kernel(kernel, bandwidth=2.5, depth=1, dimension=2 * p)
         self.train, self.test = (pair_indices(X, p) for X in (split.X_train, split.X_test))
         self.Y = np.eye(p, dtype=dtype)[split.y_train]
-        data = Data(split.X_train, split.y_train, split.X_test, split.y_test, p, p)
+        data = PairData(split.X_train, split.y_train, split.X_test, split.y_test, p, p)
         options = {"dtype": dtype, "ridge": 0.0}
         # Cholesky with sums over training points throughout, which any kernel needs ...
         evaluator = DenseEvaluator(self.operations, self.kernel, data, dtype, 0.0, True)
@@ -40,7 +42,13 @@ class Setting:
         )
         # ... and what solver="cholesky" takes for this kernel.
         self.chosen = make_machine(
-            "cholesky", self.operations, self.kernel, data, **options, centred=True, tolerance=1e-5
+            "cholesky",
+            self.operations,
+            self.kernel,
+            [data],
+            **options,
+            centred=True,
+            tolerance=1e-5,
         )
         self.M = np.eye(2 * p, dtype=dtype)
         for _ in range(ITERATION if p < 90 else 1):
@@ -48,13 +56,13 @@ class Setting:
 
     def round(self, machine):
         """A round as the RFM loop runs it, measured residual and scores included."""
-        with self.operations.own_threads():
-            self.evaluation = machine.fit(self.M)
+        with self.operations.device.own_threads():
+            [self.evaluation] = machine.fit(self.M)
             return self.operations.matrix_power(self.evaluation.agop(), 0.5)
 
     def coefficients(self):
         self.dense.fit(self.M)
-        return self.dense.dual_coefficients
+        return self.dense.dual_coefficients()
 
     def floor_flops(self):
         """n³/3 (factorisation) + 2n²c (solve) + 4n²c + 4ncp² (AGOP)."""

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from baseline import literal_round, one_hot
 from grokrfm import FeatureMeasures, ModularTask, RFMClassifier
-from grokrfm.cpp import CppOperations
-from grokrfm.grid_machine import Grid
-from grokrfm.kernels import make_kernel, quadratic_form
-from grokrfm.machines import Data
+from grokrfm.operations.cpp import CppOperations
+from grokrfm.operations.kernels import make_kernel, quadratic_form
+from grokrfm.rfm.grid import GridEvaluator
+from grokrfm.tasks import PairData
 from machine import paired, seconds
 
 
@@ -26,9 +26,9 @@ def test_cg_step(benchmark, p, dtype):
     """
     operations = CppOperations()
     split = ModularTask("x+y", p).split(0.5, 0)
-    data = Data(split.X_train, split.y_train, split.X_test, split.y_test, p, p)
+    data = PairData(split.X_train, split.y_train, split.X_test, split.y_test, p, p)
     form = quadratic_form(make_kernel("quadratic", bandwidth=1, depth=1, dimension=2 * p))
-    grid = Grid(operations, form, data, dtype, 0.0, True)
+    grid = GridEvaluator(operations, form, [data], dtype, 0.0, True)
     A = np.random.default_rng(0).normal(size=(2 * p, 2 * p)) / np.sqrt(2 * p)
     M = (A @ A.T + np.eye(2 * p)).astype(dtype)
     start = np.zeros((p, 1, len(data.train)), dtype)
@@ -37,7 +37,7 @@ def test_cg_step(benchmark, p, dtype):
         grid.round(M, start.copy(), 1e-30, steps, [])
 
     few, many = 2, 12 if p > 100 else 22
-    with operations.own_threads():
+    with operations.device.own_threads():
         solve(few)
         times = [[seconds(lambda s=s: solve(s)) for s in (few, many)] for _ in range(7)]
     step = float(np.median([(b - a) / (many - few) for a, b in times]))

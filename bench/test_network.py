@@ -5,10 +5,12 @@ python -m pytest bench/test_network.py --benchmark-json=bench/results/network.js
 
 import numpy as np
 import pytest
-from grokrfm import ModularTask, network_arrays
-from grokrfm.cpp import CppOperations
-from grokrfm.machines import pair_indices
-from grokrfm.network_arrays import Training, initial_network
+from grokrfm import ModularTask
+from grokrfm.operations import networks
+from grokrfm.operations.cpp import CppOperations
+from grokrfm.operations.networks import Training, initial_network
+from grokrfm.operations.reference import network_rows
+from grokrfm.tasks import pair_indices
 from machine import paired
 
 torch = pytest.importorskip(
@@ -28,7 +30,7 @@ class Theirs:
 
     def __init__(self, network, inputs, labels, optimizer, batch_size, fused):
         dtype = torch.from_numpy(network.first[:1]).dtype
-        self.X = torch.from_numpy(CppOperations().network_inputs(network, inputs))
+        self.X = torch.from_numpy(network_rows(np, network, inputs))
         self.Y = torch.eye(P, dtype=dtype)[torch.from_numpy(labels).long()]
         (d, h), c = network.first.shape, len(network.second)
         self.layers = [torch.nn.Linear(a, b, bias=False, dtype=dtype) for a, b in ((d, h), (h, c))]
@@ -85,8 +87,8 @@ def test_steps_beside_pytorch(benchmark, dtype, optimizer, h, batch_size, fused)
     starts = [start % len(inputs) for start in range(0, 100 * batch_size, batch_size)]
     for start in starts:
         batch = slice(start, start + batch_size)
-        X = operations.network_inputs(network, inputs[batch])
-        expected = network_arrays.loss(np, training, network, X, labels[batch])
+        X = network_rows(np, network, inputs[batch])
+        expected = networks.loss(np, training, network, X, labels[batch])
         network = operations.network_epoch(training, network, inputs[batch], labels[batch])
         loss = float(theirs.step(start).detach())
         np.testing.assert_allclose(loss, expected, rtol=1e-4 if dtype == "float32" else 1e-10)
@@ -100,7 +102,7 @@ def test_steps_beside_pytorch(benchmark, dtype, optimizer, h, batch_size, fused)
             state["network"] = operations.network_epoch(training, state["network"], inputs, labels)
 
     seconds = {}
-    with operations.own_threads() as threads:
+    with operations.device.own_threads() as threads:
         for count in range(1, threads + 1):  # PyTorch's best number of threads
             torch.set_num_threads(count)
             seconds[count] = paired(ours, theirs.epochs, 7)

@@ -6,7 +6,10 @@ Reference, parity, gradient checks and benchmarks all run over these rows.
 from dataclasses import dataclass
 
 import numpy as np
-from grokrfm.kernels import Kernel, make_kernel
+from grokrfm import ModularTask
+from grokrfm.operations import ArrayOperations, Kernel, make_kernel, quadratic_form
+from grokrfm.operations.reference import one_hot
+from grokrfm.tasks import PairData
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,30 @@ CASES = (
     Case("ntk", depth=1, float64=1e-9, float32=5e-3),
     Case("ntk", depth=3, float64=1e-9, float32=5e-3),
 )
+
+
+DTYPES = ("float32", "float64")
+
+# What can go wrong at the edges; each row is arguments of make_problem.
+EDGES = {
+    "ordinary": {},
+    "one slot": {"slots": 1},
+    "absent indices": {"slots": 3},
+    "p = 2": {"p": 2, "n": 4},
+    "one training point": {"n": 1, "m": 1},
+    "one class": {"c": 1},
+    "repeated points": {"p": 2, "n": 12},
+    "singular M": {"kind": "singular"},
+    "indefinite M": {"kind": "indefinite"},
+    "several blocks": {"p": 7, "n": 301, "m": 203, "c": 13},
+}
+
+# The kernels with a form on the grid of pairs, what M to give them, and their error bounds there.
+FAMILY = [case for case in CASES if quadratic_form(case.kernel(4)) is not None]
+KINDS = ("definite", "singular", "indefinite")
+BOUNDS = {"float64": 1e-11, "float32": 2e-4}
+
+_REFERENCE = ArrayOperations()
 
 
 @dataclass
@@ -106,3 +133,72 @@ def assert_close(
     error = np.abs(actual.astype(np.float64) - expected).max(initial=0)
     limit = bound * scale + np.finfo(actual.dtype).eps ** 2
     assert error <= limit, f"error {error:.2e} above {bound:.2e} of {scale:.2e}"
+
+
+def check_operations(fast, case, dtype, edge):
+    """Kernel matrix, decision function and AGOP of fast operations against the reference."""
+    problem = make_problem(5, dtype, **EDGES[edge])
+    # The same numbers in float64, from which the reference is computed.
+    M, alpha = problem.M.astype(np.float64), problem.dual_coefficients.astype(np.float64)
+    kernel, bound = case.kernel(len(M)), case.bound(dtype)
+    train, evaluation = problem.train, problem.evaluation
+
+    for other in (None, evaluation):
+        actual = fast.kernel_matrix(kernel, problem.M, train, other)
+        expected = _REFERENCE.kernel_matrix(kernel, M, train, other)
+        assert_close(actual, expected.astype(dtype), bound)
+        if other is None:
+            np.testing.assert_array_equal(actual, actual.T)
+
+    expected = _REFERENCE.decision_function(kernel, M, evaluation, train, alpha)
+    actual = fast.decision_function(kernel, problem.M, evaluation, train, problem.dual_coefficients)
+    assert_close(actual, expected.astype(dtype), bound)
+
+    if case.name in ("laplace", "gaussian", "gaussian_paper") and kernel_has_kink(M, train):
+        return  # the slope jumps where the squared distance changes sign
+    # Centring can cancel all but rounding errors: errors are measured against the uncentred size.
+    scale = np.abs(_REFERENCE.agop(kernel, M, train, alpha, False)).max()
+    for centred in (False, True):
+        expected = _REFERENCE.agop(kernel, M, train, alpha, centred)
+        actual = fast.agop(kernel, problem.M, train, problem.dual_coefficients, centred)
+        assert_close(actual, expected.astype(dtype), 10 * bound, scale)
+        np.testing.assert_array_equal(actual, actual.T)
+
+
+def kernel_has_kink(M, train):
+    X = one_hot(np, train, len(M), np.float64)
+    q = np.diag(X @ M @ X.T)
+    delta = q[:, None] + q[None, :] - 2 * X @ M @ X.T
+    same = (train[:, None, :] == train[None, :, :]).all(axis=2)
+    return bool((np.abs(delta[~same]) < 1e-3).any())
+
+
+def bad_calls():
+    good = make_problem(9)
+    M, train, alpha = good.M, good.train, good.dual_coefficients
+    yield "dtype", TypeError, "feature_matrix.*float32 or float64", (M.astype(int), train, alpha)
+    yield (
+        "mixed dtypes",
+        TypeError,
+        "dual_coefficients.*float64",
+        (M, train, alpha.astype("float32")),
+    )
+    yield "index dtype", TypeError, "train.*int32", (M, train.astype("int64"), alpha)
+    yield "not square", ValueError, "feature_matrix.*shape", (M[:, :7].copy(), train, alpha)
+    yield "not contiguous", ValueError, "train.*contiguous", (M, train[::2], alpha)
+    yield "index too large", ValueError, "train.*-1 to 9", (M, train + np.int32(5), alpha)
+    yield (
+        "wrong length",
+        ValueError,
+        r"dual_coefficients.*\(17, 4\).*\(16, 4\)",
+        (M, train, alpha[:-1]),
+    )
+    yield "no points", ValueError, "train.*at least one", (M, train[:0], alpha[:0])
+
+
+def make_data(p, seed=0, fraction=0.5):
+    split = ModularTask("x+y", p).split(fraction, seed) if fraction < 1 else None
+    if split is None:
+        pairs = ModularTask("x+y", p).pairs
+        return PairData(pairs, pairs.sum(axis=1) % p, pairs[:0], pairs[:0, 0], p, p)
+    return PairData(split.X_train, split.y_train, split.X_test, split.y_test, p, p)

@@ -92,3 +92,23 @@ class DeviceModule:
 
 
 xp = DeviceModule()
+
+
+class OnHost:
+    """Operations whose arguments and results are NumPy arrays, wherever they run."""
+
+    def __init__(self, operations):
+        self._operations = operations
+
+    def __getattr__(self, name):
+        def call(*arguments):
+            def to_device(value):
+                if isinstance(value, np.ndarray):
+                    return self._operations.device.asarray(value, value.dtype)
+                return value
+
+            return self._operations.device.to_numpy(
+                getattr(self._operations, name)(*(to_device(value) for value in arguments))
+            )
+
+        return call

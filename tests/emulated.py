@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pybind11
-from grokrfm.cuda import CudaOperations
+from grokrfm.operations.cuda import CudaOperations
 
 ROOT = Path(__file__).parent.parent
 SOURCES = ROOT / "csrc"

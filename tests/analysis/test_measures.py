@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from grokrfm import FeatureMeasures, ModularTask, MultiTask, RFMClassifier, features, fourier
-from grokrfm.measures import feature_measures
+from grokrfm.analysis import feature_measures
 
 
 @pytest.mark.parametrize(

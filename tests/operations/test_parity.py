@@ -2,33 +2,13 @@
 
 import numpy as np
 import pytest
-from cases import CASES, assert_close, make_problem
-from grokrfm.array_operations import ArrayOperations
-from grokrfm.cpp import CppOperations
+from cases import CASES, DTYPES, EDGES, assert_close, bad_calls, check_operations, make_problem
+from grokrfm.operations.cpp import CppOperations
+from grokrfm.operations.reference import ArrayOperations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 REFERENCE, CPP = ArrayOperations(), CppOperations()
-DTYPES = ("float32", "float64")
-
-# What can go wrong at the edges; each row is arguments of make_problem.
-EDGES = {
-    "ordinary": {},
-    "one slot": {"slots": 1},
-    "absent indices": {"slots": 3},
-    "p = 2": {"p": 2, "n": 4},
-    "one training point": {"n": 1, "m": 1},
-    "one class": {"c": 1},
-    "repeated points": {"p": 2, "n": 12},
-    "singular M": {"kind": "singular"},
-    "indefinite M": {"kind": "indefinite"},
-    "several blocks": {"p": 7, "n": 301, "m": 203, "c": 13},
-}
-
-
-def in_float64(problem):
-    """The same numbers in float64, from which the reference is computed."""
-    return problem.M.astype(np.float64), problem.dual_coefficients.astype(np.float64)
 
 
 @pytest.mark.parametrize("edge", EDGES)
@@ -36,43 +16,6 @@ def in_float64(problem):
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_operations(case, dtype, edge):
     check_operations(CPP, case, dtype, edge)
-
-
-def check_operations(fast, case, dtype, edge):
-    """Kernel matrix, decision function and AGOP of fast operations against the reference."""
-    problem = make_problem(5, dtype, **EDGES[edge])
-    M, alpha = in_float64(problem)
-    kernel, bound = case.kernel(len(M)), case.bound(dtype)
-    train, evaluation = problem.train, problem.evaluation
-
-    for other in (None, evaluation):
-        actual = fast.kernel_matrix(kernel, problem.M, train, other)
-        expected = REFERENCE.kernel_matrix(kernel, M, train, other)
-        assert_close(actual, expected.astype(dtype), bound)
-        if other is None:
-            np.testing.assert_array_equal(actual, actual.T)
-
-    expected = REFERENCE.decision_function(kernel, M, evaluation, train, alpha)
-    actual = fast.decision_function(kernel, problem.M, evaluation, train, problem.dual_coefficients)
-    assert_close(actual, expected.astype(dtype), bound)
-
-    if case.name in ("laplace", "gaussian", "gaussian_paper") and kernel_has_kink(M, train):
-        return  # the slope jumps where the squared distance changes sign
-    # Centring can cancel all but rounding errors: errors are measured against the uncentred size.
-    scale = np.abs(REFERENCE.agop(kernel, M, train, alpha, False)).max()
-    for centred in (False, True):
-        expected = REFERENCE.agop(kernel, M, train, alpha, centred)
-        actual = fast.agop(kernel, problem.M, train, problem.dual_coefficients, centred)
-        assert_close(actual, expected.astype(dtype), 10 * bound, scale)
-        np.testing.assert_array_equal(actual, actual.T)
-
-
-def kernel_has_kink(M, train):
-    X = REFERENCE.one_hot(train, len(M), np.float64)
-    q = np.diag(X @ M @ X.T)
-    delta = q[:, None] + q[None, :] - 2 * X @ M @ X.T
-    same = (train[:, None, :] == train[None, :, :]).all(axis=2)
-    return bool((np.abs(delta[~same]) < 1e-3).any())
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -155,29 +98,6 @@ def test_exponential_reaches_two_ulp(x):
     expected = np.exp(-kernel.scale * M[0, 0])
     actual = CPP.kernel_matrix(kernel, M, inputs)[0, 1]
     assert abs(actual - expected) <= 3 * np.spacing(expected)
-
-
-def bad_calls():
-    good = make_problem(9)
-    M, train, alpha = good.M, good.train, good.dual_coefficients
-    yield "dtype", TypeError, "feature_matrix.*float32 or float64", (M.astype(int), train, alpha)
-    yield (
-        "mixed dtypes",
-        TypeError,
-        "dual_coefficients.*float64",
-        (M, train, alpha.astype("float32")),
-    )
-    yield "index dtype", TypeError, "train.*int32", (M, train.astype("int64"), alpha)
-    yield "not square", ValueError, "feature_matrix.*shape", (M[:, :7].copy(), train, alpha)
-    yield "not contiguous", ValueError, "train.*contiguous", (M, train[::2], alpha)
-    yield "index too large", ValueError, "train.*-1 to 9", (M, train + np.int32(5), alpha)
-    yield (
-        "wrong length",
-        ValueError,
-        r"dual_coefficients.*\(17, 4\).*\(16, 4\)",
-        (M, train, alpha[:-1]),
-    )
-    yield "no points", ValueError, "train.*at least one", (M, train[:0], alpha[:0])
 
 
 @pytest.mark.parametrize(

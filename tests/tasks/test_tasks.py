@@ -3,8 +3,8 @@ import itertools
 import numpy as np
 import pytest
 from grokrfm import ModularTask, MultiTask
-from grokrfm.arithmetic import is_prime
 from grokrfm.tasks import OPERATIONS
+from grokrfm.tasks.arithmetic import is_prime
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -3,9 +3,10 @@ import warnings
 
 import numpy as np
 import pytest
-from grokrfm import ModularTask, MultiTask, NotFittedError, RFMClassifier, SolverWarning, memory
-from grokrfm.kernels import KERNELS
-from grokrfm.machines import scores_of_outputs
+from grokrfm import ModularTask, MultiTask, NotFittedError, RFMClassifier, SolverWarning
+from grokrfm.operations import memory
+from grokrfm.operations.kernels import KERNELS
+from grokrfm.training import scores_of_outputs
 from sklearn.base import clone
 
 KEYS = {
@@ -333,7 +334,9 @@ def bad_fits():
 
 @pytest.mark.parametrize("parameters, data, options, error, message", list(bad_fits()))
 def test_bad_input(parameters, data, options, error, message, monkeypatch):
-    monkeypatch.setattr("grokrfm.rfm.make_operations", lambda name: pytest.fail("work began"))
+    monkeypatch.setattr(
+        "grokrfm.rfm.classifier.make_operations", lambda name: pytest.fail("work began")
+    )
     model = RFMClassifier(**{"modulus": 5, **parameters})
     with pytest.raises(error, match=message) as caught:
         model.fit(*data, **options)

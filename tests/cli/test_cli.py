@@ -12,7 +12,8 @@ import time
 import numpy as np
 import pytest
 from grokrfm import FCNClassifier, ModularTask, RFMClassifier
-from grokrfm.commands import RUN, TRAIN_NET
+from grokrfm.cli.run import RUN
+from grokrfm.cli.train_net import TRAIN_NET
 
 COMMAND = [sys.executable, "-m", "grokrfm"]
 

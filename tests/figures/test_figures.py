@@ -81,7 +81,7 @@ def shrunk(run):
 def test_every_figure_is_drawn_from_its_runs(figure):
     from matplotlib import pyplot as plt
 
-    grid = figure.grid(Settings(quick=True, n_seeds=2))
+    grid = figure.series(Settings(quick=True, n_seeds=2))
     done = {}
     for run in (run for over_seeds in grid.values() for run in over_seeds):
         small = shrunk(run)
@@ -129,7 +129,7 @@ def test_every_figure_has_its_own_name_and_grid():
     assert len({figure.name for figure in FIGURES}) == len(FIGURES)
     for figure in FIGURES:
         for quick in (True, False):
-            grid = figure.grid(Settings(quick, 2))
+            grid = figure.series(Settings(quick, 2))
             assert all(len(runs) == (1 if figure.name == "A8" else 2) for runs in grid.values())
     assert [figure.name for figure in choose_figures(["A1", "2"])] == ["2", "A1"]
 

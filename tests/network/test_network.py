@@ -13,14 +13,13 @@ from grokrfm import (
     NetworkMeasures,
     NotFittedError,
     _cpu,
-    memory,
-    network_arrays,
 )
-from grokrfm.array_operations import ArrayOperations
-from grokrfm.cpp import CppOperations
+from grokrfm.analysis import feature_correlation
 from grokrfm.features import alignment, circulant_deviation, cross_block
-from grokrfm.network_arrays import ACTIVATIONS, Network, Training, initial_network
-from grokrfm.network_features import feature_correlation
+from grokrfm.operations import memory, networks
+from grokrfm.operations.cpp import CppOperations
+from grokrfm.operations.networks import ACTIVATIONS, Network, Training, initial_network
+from grokrfm.operations.reference import ArrayOperations, network_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
@@ -50,10 +49,10 @@ class Problem:
 
     @property
     def rows(self):
-        return REFERENCE.network_inputs(self.network, self.inputs, self.transform)
+        return network_rows(np, self.network, self.inputs, self.transform)
 
     def loss(self, network):
-        return network_arrays.loss(np, self.training, network, self.rows, self.labels)
+        return networks.loss(np, self.training, network, self.rows, self.labels)
 
 
 def make_problem(
@@ -118,7 +117,7 @@ def test_gradients_against_finite_differences(activation, penalty, transformed):
 def test_the_penalty_is_the_trace_of_the_agop():
     for activation in ACTIVATIONS:
         problem = make_problem(activation=activation, agop_penalty=0.7)
-        trace = np.trace(network_arrays.agop(activation, problem.network, problem.rows))
+        trace = np.trace(networks.network_agop(activation, problem.network, problem.rows))
         bare = replace(problem, training=replace(problem.training, agop_penalty=0.0))
         difference = problem.loss(problem.network) - bare.loss(problem.network)
         assert difference == pytest.approx(0.7 * trace)
@@ -232,16 +231,16 @@ def test_agop_is_the_mean_outer_product_of_jacobians(activation):
     step = 1e-6
     jacobian = np.stack(
         [
-            network_arrays.outputs(activation, network, X + step * e)
-            - network_arrays.outputs(activation, network, X - step * e)
+            networks.outputs(activation, network, X + step * e)
+            - networks.outputs(activation, network, X - step * e)
             for e in np.eye(10)
         ],
         axis=1,
     ) / (2 * step)  # (n, d, c)
     expected = np.einsum("jac,jbc->cab", jacobian, jacobian) / len(X)
-    per_class = network_arrays.class_agops(np, activation, network, X)
+    per_class = networks.network_class_agops(np, activation, network, X)
     assert_close(per_class, expected, 1e-7)
-    assert_close(network_arrays.agop(activation, network, X), per_class.sum(axis=0), 1e-12)
+    assert_close(networks.network_agop(activation, network, X), per_class.sum(axis=0), 1e-12)
 
 
 def fit(p=11, operation="x+y", callbacks=(), input_transform=None, checkpoint=None, **parameters):
@@ -490,8 +489,12 @@ def bad_fits():
 
 @pytest.mark.parametrize("parameters, data, options, error, message", list(bad_fits()))
 def test_bad_input(parameters, data, options, error, message, monkeypatch):
-    monkeypatch.setattr("grokrfm.network.make_operations", lambda name: pytest.fail("work began"))
-    monkeypatch.setattr("grokrfm.network.initial_network", lambda *_: pytest.fail("work began"))
+    monkeypatch.setattr(
+        "grokrfm.network.classifier.make_operations", lambda name: pytest.fail("work began")
+    )
+    monkeypatch.setattr(
+        "grokrfm.network.classifier.initial_network", lambda *_: pytest.fail("work began")
+    )
     with pytest.raises(error, match=message) as caught:
         FCNClassifier(**{"modulus": 5, **parameters}).fit(*data, **options)
     assert "\n" not in str(caught.value)

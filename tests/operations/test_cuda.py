@@ -10,42 +10,35 @@ import sys
 import numpy as np
 import pytest
 import scipy.linalg
-from cases import CASES, assert_close, make_problem, metric
-from device_arrays import DeviceArray, DeviceModule, xp
+from cases import (
+    BOUNDS,
+    CASES,
+    DTYPES,
+    EDGES,
+    FAMILY,
+    KINDS,
+    assert_close,
+    bad_calls,
+    check_operations,
+    make_data,
+    make_problem,
+    metric,
+)
+from device_arrays import DeviceArray, DeviceModule, OnHost, xp
 from emulated import emulated_operations, library
-from grokrfm import ModularTask, RFMClassifier, backends, fit_many
-from grokrfm.array_operations import ArrayOperations
-from grokrfm.cpp import CppOperations
-from grokrfm.cuda import CudaOperations
-from grokrfm.grid import GridProblem
-from grokrfm.grid_machine import Grid, GridMachine
-from grokrfm.kernels import quadratic_form
-from grokrfm.machines import DenseEvaluator
-from test_grid import BOUNDS, FAMILY, KINDS, make_data
-from test_parity import DTYPES, EDGES, bad_calls, check_operations
+from grokrfm import ModularTask, RFMClassifier, fit_many
+from grokrfm.operations import backends
+from grokrfm.operations.cpp import CppOperations
+from grokrfm.operations.cuda import CudaOperations
+from grokrfm.operations.grid import GridProblem
+from grokrfm.operations.kernels import quadratic_form
+from grokrfm.operations.reference import ArrayOperations
+from grokrfm.rfm.conjugate_gradients import ConjugateGradientMachine
+from grokrfm.rfm.evaluation import DenseEvaluator
+from grokrfm.rfm.grid import GridEvaluator
 
 REFERENCE, CPP = ArrayOperations(), CppOperations()
 OBSTACLE = backends.obstacle("cuda")
-
-
-class OnHost:
-    """Operations whose arguments and results are NumPy arrays, wherever they run."""
-
-    def __init__(self, operations):
-        self._operations = operations
-
-    def __getattr__(self, name):
-        def call(*arguments):
-            def to_device(value):
-                if isinstance(value, np.ndarray):
-                    return self._operations.asarray(value, value.dtype)
-                return value
-
-            return self._operations.to_numpy(
-                getattr(self._operations, name)(*(to_device(value) for value in arguments))
-            )
-
-        return call
 
 
 @pytest.fixture(scope="module", params=["emulated"] if OBSTACLE else ["emulated", "cuda"])
@@ -135,13 +128,13 @@ def test_bindings_refuse(operations, error, message, arguments):
     train = arguments[1]
     if train.dtype == np.int32 and len(train) and train.max() < 10:
         # A good list of chunks, so that it is the named argument that is refused.
-        slots = operations._chunks(operations.asarray(train, np.int32), 10)
+        slots = operations._chunks(operations.device.asarray(train, np.int32), 10)
     else:
         slots = []
-    arrays = [operations.xp.asarray(array) for array in arguments]
+    arrays = [operations.device.xp.asarray(array) for array in arguments]
     if "contiguous" in message:
-        arrays[1] = operations.xp.asarray(np.repeat(train, 2, axis=0))[::2]
-    out = operations.xp.empty((10, 10), dtype=arrays[0].dtype)
+        arrays[1] = operations.device.xp.asarray(np.repeat(train, 2, axis=0))[::2]
+    out = operations.device.xp.empty((10, 10), dtype=arrays[0].dtype)
     kernel = CASES[0].kernel(10)
     with pytest.raises(error, match=message):
         operations._library.agop(
@@ -150,8 +143,8 @@ def test_bindings_refuse(operations, error, message, arguments):
 
 
 def test_arrays_elsewhere_are_refused(operations):
-    wrong = [1.0] if operations.xp is np else np.eye(4)
-    inputs = operations.asarray([[0]], np.int32)
+    wrong = [1.0] if operations.device.xp is np else np.eye(4)
+    inputs = operations.device.asarray([[0]], np.int32)
     with pytest.raises(TypeError, match=r"feature_matrix: expected an array (on|in)"):
         operations._library.kernel_matrix(
             operations._place(), CASES[0].kernel(4), wrong, inputs, None, inputs
@@ -169,9 +162,9 @@ def test_evaluation_on_the_grid(operations, case, dtype, p, fraction, kind, cent
     M, alpha = metric(rng, 2 * p, kind), rng.normal(size=(len(data.train), p))
     expected = DenseEvaluator(REFERENCE, kernel, data, "float64", 0.25, centred)(M, alpha)
     uncentred = DenseEvaluator(REFERENCE, kernel, data, "float64", 0.25, False)(M, alpha)
-    grid = Grid(operations, quadratic_form(kernel), data, dtype, 0.25, centred)
-    actual = grid(operations.asarray(M, dtype), operations.asarray(alpha, dtype))
-    agop = operations.to_numpy(actual.agop())
+    grid = GridEvaluator(operations, quadratic_form(kernel), [data], dtype, 0.25, centred)
+    actual = grid(operations.device.asarray(M, dtype), operations.device.asarray(alpha, dtype))
+    agop = operations.device.to_numpy(actual.agop())
     scale = np.abs(uncentred.agop()).max()
     assert_close(agop, expected.agop().astype(dtype), BOUNDS[dtype], scale)
     for name in ("train", "test"):
@@ -197,28 +190,28 @@ def test_conjugate_gradients_take_the_steps_of_the_cpu(
     data, form = make_data(p), quadratic_form(case.kernel(2 * p))
     M = np.eye(2 * p)
     machines = [
-        GridMachine(
-            ops, Grid(ops, form, data, "float64", ridge, True), data, "float64", tolerance=1e-9
+        ConjugateGradientMachine(
+            ops, GridEvaluator(ops, form, [data], "float64", ridge, True), "float64", tolerance=1e-9
         )
         for ops in (operations, CPP)
     ]
     for _ in range(8):
-        ours, theirs = (
-            machine.fit(ops.asarray(M, "float64"))
+        [ours], [theirs] = (
+            machine.fit(ops.device.asarray(M, "float64"))
             for machine, ops in zip(machines, (operations, CPP), strict=True)
         )
         assert_close(
-            operations.to_numpy(machines[0].dual_coefficients),
-            machines[1].dual_coefficients,
+            operations.device.to_numpy(machines[0].dual_coefficients()),
+            machines[1].dual_coefficients(),
             1e-6,
         )
         # Rounding errors may tip the last step over the tolerance or not.
-        assert abs(machines[0].cg_iterations - machines[1].cg_iterations) <= 1
+        assert abs(ours.cg_iterations - theirs.cg_iterations) <= 1
         assert ours.residual <= 1e-9
         for name in ("accuracy", "mse", "correct_class_mse"):
             expected = getattr(theirs.test, name)
             assert getattr(ours.test, name) == pytest.approx(expected, rel=1e-5, abs=1e-7)
-        assert_close(operations.to_numpy(ours.agop()), theirs.agop(), 1e-6)
+        assert_close(operations.device.to_numpy(ours.agop()), theirs.agop(), 1e-6)
         np.testing.assert_allclose(machines[0]._gram, machines[1]._gram, rtol=1e-6)
         M = M + 0.05 * metric(rng, 2 * p, "definite")
 
@@ -232,8 +225,8 @@ def test_a_round_in_all_its_parts(operations):
     form = quadratic_form(FAMILY[1].kernel(2 * p))
     sums = []
     for ops in (operations, REFERENCE):
-        grid = Grid(ops, form, data, "float64", 0.1, True)
-        metric_, S = ops.asarray(M, "float64"), grid._second_moment
+        grid = GridEvaluator(ops, form, [data], "float64", 0.1, True)
+        metric_, S = ops.device.asarray(M, "float64"), grid._second_moment
         problem = GridProblem(
             metric_,
             form,
@@ -246,11 +239,14 @@ def test_a_round_in_all_its_parts(operations):
             max_iterations=7,
             prediction=[1.5, -0.5],
         )
-        kept, own = ops.asarray(solutions, "float64"), ops.xp.zeros((p, p))
+        kept, own = ops.device.asarray(solutions, "float64"), ops.device.xp.zeros((p, p))
         result = ops.grid_round(problem, kept, own, first_class=4)
         sums.append(
-            {name: ops.to_numpy(ops.xp.asarray(value)) for name, value in vars(result).items()}
-            | {"solutions": ops.to_numpy(kept), "own": ops.to_numpy(own)}
+            {
+                name: ops.device.to_numpy(ops.device.xp.asarray(value))
+                for name, value in vars(result).items()
+            }
+            | {"solutions": ops.device.to_numpy(kept), "own": ops.device.to_numpy(own)}
         )
     for name, expected in sums[1].items():
         actual = sums[0][name].reshape(expected.shape)
@@ -265,11 +261,13 @@ def test_an_indefinite_matrix_stops_classes_and_never_gives_nan(operations):
     data, form = make_data(13), quadratic_form(FAMILY[0].kernel(26))
     residuals = []
     for ops in (operations, CPP):
-        grid = Grid(ops, form, data, "float64", 0.0, True)
-        solutions = ops.xp.zeros((13, 2, len(data.train)))
-        evaluation, _ = grid.round(ops.asarray(M + M.T, "float64"), solutions, 1e-9, 300, [])
+        grid = GridEvaluator(ops, form, [data], "float64", 0.0, True)
+        solutions = ops.device.xp.zeros((13, 2, len(data.train)))
+        [evaluation], _ = grid.round(
+            ops.device.asarray(M + M.T, "float64"), solutions, 1e-9, 300, []
+        )
         residuals.append(evaluation.residual)
-        assert np.isfinite(ops.to_numpy(solutions)).all()
+        assert np.isfinite(ops.device.to_numpy(solutions)).all()
     assert residuals[0] == pytest.approx(residuals[1], rel=0.5)
 
 
@@ -346,8 +344,8 @@ def test_a_run_stays_on_the_device(compiled, kernel, solver, monkeypatch):
         xp.ones(2) + np.ones(2)
     device = library().Device({}, False)
     operations = CudaOperations(library(), device, xp) if compiled else ArrayOperations(xp)
-    monkeypatch.setattr("grokrfm.rfm.make_operations", lambda backend: operations)
-    monkeypatch.setattr("grokrfm.many.make_operations", lambda backend: operations)
+    monkeypatch.setattr("grokrfm.rfm.classifier.make_operations", lambda backend: operations)
+    monkeypatch.setattr("grokrfm.rfm.many.make_operations", lambda backend: operations)
     monkeypatch.setattr(ArrayOperations, "_linalg", lambda self: DeviceModule(scipy.linalg))
     split = ModularTask("x+y", 11).split(0.5, 0)
     options = {"kernel": kernel, "solver": solver, "iterations": 2, "dtype": "float64"}
@@ -386,16 +384,16 @@ def test_tf32_rounds_the_factors_of_products_alone():
 def test_memory_decides_how_many_solutions_are_kept():
     data = make_data(13)
 
-    class Small(CppOperations):
-        def available_bytes(self):
-            return GridMachine.required_bytes([data], 8, CPP, depth=4)
-
-    operations = Small()
-    grid = Grid(operations, quadratic_form(FAMILY[0].kernel(26)), data, "float64", 0.0, True)
-    machine = GridMachine(operations, grid, data, "float64", 1e-9)
+    operations = CppOperations()
+    need = ConjugateGradientMachine.required_bytes([data], 8, operations, depth=4)
+    operations.device.available_bytes = lambda: need
+    grid = GridEvaluator(
+        operations, quadratic_form(FAMILY[0].kernel(26)), [data], "float64", 0.0, True
+    )
+    machine = ConjugateGradientMachine(operations, grid, "float64", 1e-9)
     assert machine.depth == 4
     for _ in range(6):
-        assert machine.fit(np.eye(26)).residual <= 1e-9
+        assert machine.fit(np.eye(26))[0].residual <= 1e-9
 
 
 def test_without_a_gpu_every_way_in_says_what_is_missing(caplog):

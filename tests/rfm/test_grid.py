@@ -5,29 +5,21 @@ import warnings
 
 import numpy as np
 import pytest
-from cases import CASES, assert_close, metric
-from grokrfm import ModularTask, RFMClassifier, SolverWarning, memory
-from grokrfm.array_operations import ArrayOperations
-from grokrfm.cpp import CppOperations
-from grokrfm.grid import GridProblem, apply
-from grokrfm.grid_machine import Grid, GridMachine
-from grokrfm.kernels import quadratic_form
-from grokrfm.machines import Data, DenseEvaluator, pair_indices
+from cases import BOUNDS, FAMILY, KINDS, assert_close, make_data, metric
+from grokrfm import ModularTask, RFMClassifier, SolverWarning
+from grokrfm.operations import memory
+from grokrfm.operations.cpp import CppOperations
+from grokrfm.operations.grid import GridProblem, apply
+from grokrfm.operations.kernels import quadratic_form
+from grokrfm.operations.reference import ArrayOperations
+from grokrfm.rfm.conjugate_gradients import ConjugateGradientMachine
+from grokrfm.rfm.evaluation import DenseEvaluator
+from grokrfm.rfm.grid import GridEvaluator
+from grokrfm.tasks import pair_indices
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 REFERENCE, CPP = ArrayOperations(), CppOperations()
-FAMILY = [case for case in CASES if quadratic_form(case.kernel(4)) is not None]
-KINDS = ("definite", "singular", "indefinite")
-BOUNDS = {"float64": 1e-11, "float32": 2e-4}
-
-
-def make_data(p, seed=0, fraction=0.5):
-    split = ModularTask("x+y", p).split(fraction, seed) if fraction < 1 else None
-    if split is None:
-        pairs = ModularTask("x+y", p).pairs
-        return Data(pairs, pairs.sum(axis=1) % p, pairs[:0], pairs[:0, 0], p, p)
-    return Data(split.X_train, split.y_train, split.X_test, split.y_test, p, p)
 
 
 def test_the_family():
@@ -70,7 +62,7 @@ def test_evaluation_of_given_coefficients(case, dtype, p, fraction, kind, centre
         DenseEvaluator(REFERENCE, kernel, data, "float64", 0.25, False)(M, alpha).agop()
     ).max()
     for operations in (CPP, REFERENCE):
-        grid = Grid(operations, quadratic_form(kernel), data, dtype, 0.25, centred)
+        grid = GridEvaluator(operations, quadratic_form(kernel), [data], dtype, 0.25, centred)
         actual = grid(M.astype(dtype), alpha.astype(dtype))
         assert_close(actual.agop(), dense_agop.astype(dtype), BOUNDS[dtype], scale)
         for name in ("train", "test"):
@@ -92,20 +84,20 @@ def test_conjugate_gradients_reach_the_solution(case, operations, ridge):
     p, rng = 11, np.random.default_rng(2)
     data, kernel = make_data(p), case.kernel(2 * p)
     M = np.eye(2 * p)
-    grid = Grid(operations, quadratic_form(kernel), data, "float64", ridge, True)
-    machine = GridMachine(operations, grid, data, "float64", 1e-11)
+    grid = GridEvaluator(operations, quadratic_form(kernel), [data], "float64", ridge, True)
+    machine = ConjugateGradientMachine(operations, grid, "float64", 1e-11)
     inputs = pair_indices(data.train, p)
     Y = np.eye(p)[data.train_labels]
     for _ in range(7):
-        evaluation = machine.fit(M)
+        [evaluation] = machine.fit(M)
         K = REFERENCE.kernel_matrix(kernel, M, inputs) + ridge * np.eye(len(inputs))
         solution = np.linalg.solve(K, Y)
-        alpha = machine.dual_coefficients
+        alpha = machine.dual_coefficients()
         assert_close(alpha, solution, 1e-8)
         residual = np.linalg.norm(Y - K @ alpha, axis=0) / np.linalg.norm(Y, axis=0)
         assert evaluation.residual == pytest.approx(residual.max(), rel=0.05)
         assert evaluation.residual <= 1e-11
-        assert 0 < machine.cg_iterations < 60
+        assert 0 < evaluation.cg_iterations < 60
         M = M + 0.05 * metric(rng, 2 * p, "definite")
 
 
@@ -114,7 +106,7 @@ def test_compiled_and_array_rounds_take_the_same_steps():
     form = quadratic_form(FAMILY[0].kernel(26))
     sums = []
     for operations in (CPP, REFERENCE):
-        grid = Grid(operations, form, data, "float64", 0.0, True)
+        grid = GridEvaluator(operations, form, [data], "float64", 0.0, True)
         solutions = np.zeros((13, 2, len(data.train)))
         M = metric(np.random.default_rng(3), 26, "definite")
         sums.append(grid.round(M, solutions, 1e-9, 500, [])[1])
@@ -130,7 +122,7 @@ def test_compiled_and_array_rounds_take_the_same_steps():
 def test_ranges_of_classes_add_up():
     """The unit of work: two halves of the classes give what all classes together give."""
     p, data = 11, make_data(11)
-    grid = Grid(CPP, quadratic_form(FAMILY[1].kernel(2 * p)), data, "float64", 0.0, True)
+    grid = GridEvaluator(CPP, quadratic_form(FAMILY[1].kernel(2 * p)), [data], "float64", 0.0, True)
     rng = np.random.default_rng(4)
     M = metric(rng, 2 * p, "definite")
     dual = rng.normal(size=(p, len(data.train)))
@@ -305,10 +297,12 @@ def test_resumed_run_keeps_as_many_solutions_as_it_began_with(monkeypatch):
         return model.history_["train_mse"], model.feature_matrix_
 
     with monkeypatch.context() as few:
-        few.setattr(GridMachine, "depth", 3)
+        few.setattr(ConjugateGradientMachine, "depth", 3)
         whole = fit([lambda current: checkpoints.append(current.checkpoint())])
     for expected, resumed in zip(whole, fit(checkpoint=checkpoints[4]), strict=True):
         np.testing.assert_array_equal(resumed, expected)
     wrong = {**checkpoints[4], "solutions": checkpoints[4]["solutions"][:, :, 1:]}
-    with pytest.raises(ValueError, match="checkpoint: expected float32 solutions of shape"):
+    with pytest.raises(
+        ValueError, match="checkpoint: expected an array solutions, float32 of shape"
+    ):
         fit(checkpoint=wrong)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from grokrfm import RFMClassifier
 
-FILES = sorted((Path(__file__).parent / "data").glob("*.json"))
+FILES = sorted((Path(__file__).parents[1] / "data").glob("*.json"))
 
 
 @pytest.mark.parametrize("backend", ["numpy", "cpp"])
