@@ -18,3 +18,13 @@ def interruptible():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def emulated_backend(monkeypatch):
+    """backend="cuda" runs the host build."""
+    from emulated import emulated_operations
+    from grokrfm.operations import backends
+
+    monkeypatch.setattr(backends, "_cuda_operations", emulated_operations)
+    monkeypatch.setattr(backends, "obstacle", lambda backend: None)

@@ -55,13 +55,6 @@ def test_these_run_on_a_gpu(request):
         pytest.skip(f"{len(here)} tests of the CUDA operations not run on a GPU: {OBSTACLE}")
 
 
-@pytest.fixture
-def emulated_backend(monkeypatch):
-    """backend="cuda" runs the host build."""
-    monkeypatch.setattr(backends, "_cuda_operations", lambda tf32: emulated_operations(tf32))
-    monkeypatch.setattr(backends, "obstacle", lambda backend: None)
-
-
 @pytest.mark.parametrize("edge", EDGES)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -269,46 +262,6 @@ def test_an_indefinite_matrix_stops_classes_and_never_gives_nan(operations):
         residuals.append(evaluation.residual)
         assert np.isfinite(ops.device.to_numpy(solutions)).all()
     assert residuals[0] == pytest.approx(residuals[1], rel=0.5)
-
-
-def splits(p, operation="x+y"):
-    return [
-        ModularTask(operation, p).split(fraction, seed)
-        for fraction, seed in ((0.5, 0), (0.5, 1), (0.4, 2), (0.62, 3))
-    ]
-
-
-@pytest.mark.parametrize("kernel", ["quadratic", "general_quadratic"])
-def test_runs_together_are_the_runs_alone(emulated_backend, kernel):
-    options = {"kernel": kernel, "iterations": 6, "solver": "cg", "dtype": "float64", "tol": 1e-8}
-    together, alone = (
-        fit_many([RFMClassifier(17, backend=backend, **options) for _ in range(4)], splits(17))
-        for backend in ("cuda", "cpp")
-    )
-    for ours, theirs, split in zip(together, alone, splits(17), strict=True):
-        for key in set(theirs.history_) - {"seconds", "cg_iterations", "residual"}:
-            np.testing.assert_allclose(
-                ours.history_[key], theirs.history_[key], rtol=1e-5, atol=1e-7, err_msg=key
-            )
-        assert ours.history_["residual"].max() <= 1e-8
-        assert_close(ours.feature_matrices_, theirs.feature_matrices_, 1e-6)
-        assert_close(ours.dual_coef_, theirs.dual_coef_, 1e-5)
-        assert ours.score(split.X_test, split.y_test) == ours.history_["test_accuracy"][-1]
-
-
-def test_runs_of_different_parameters_go_one_after_the_other(emulated_backend):
-    models = [
-        RFMClassifier(7, iterations=1, backend="cuda"),  # too few pairs for solver="cg"
-        RFMClassifier(7, iterations=2, backend="numpy"),
-        RFMClassifier(7, iterations=1, backend="cuda"),
-    ]
-    fitted = fit_many(models, splits(7)[:3])
-    assert fitted == models
-    assert [model.n_iter_ for model in fitted] == [1, 2, 1]
-    for model, split in zip(fitted, splits(7), strict=False):
-        np.testing.assert_array_equal(model.X_train_, split.X_train)
-    with pytest.raises(ValueError, match="splits: expected one a model, 3, got 2"):
-        fit_many(models, splits(7)[:2])
 
 
 def test_accuracy_curve_of_a_run_in_single_precision(emulated_backend):
