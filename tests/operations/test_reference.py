@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 from cases import CASES, assert_close, make_problem
 from grokrfm.operations import kernels
-from grokrfm.operations.reference import ArrayOperations, minimum_norm_solve, one_hot
+from grokrfm.operations.cpp import CppOperations
+from grokrfm.operations.cuda import CudaOperations
+from grokrfm.operations.device import Device
+from grokrfm.operations.interface import Operations
+from grokrfm.operations.reference import (
+    ArrayNetworks,
+    ArrayOperations,
+    minimum_norm_solve,
+    one_hot,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -112,3 +121,20 @@ def test_relu_ntk_of_one_layer_is_the_arc_cosine_formula():
     angle = np.arccos(rho)
     expected = (2 * rho * (np.pi - angle) + np.sin(angle)) / np.pi
     np.testing.assert_allclose(kernels.value(kernel, 4 * rho, 2.0, 8.0), 4 * expected, atol=1e-12)
+
+
+def test_a_backend_says_what_it_has():
+    """No operation is inherited unseen: each is defined, or taken from the array source by name."""
+    every = Operations.__abstractmethods__
+    assert set(vars(CppOperations)) >= every
+    assert set(vars(CudaOperations)) | set(vars(ArrayNetworks)) >= every
+    assert not {name for name in vars(ArrayNetworks) if name in every} - {
+        "network_epoch",
+        "network_outputs",
+    }
+
+    class Incomplete(Operations):
+        pass
+
+    with pytest.raises(TypeError, match="abstract"):
+        Incomplete(Device())

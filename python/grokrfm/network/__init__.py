@@ -1,7 +1,8 @@
 """The paper's neural network: the estimator, the trained network, its measures."""
 
 from .classifier import FCNClassifier
+from .epochs import Epoch
 from .measures import NetworkMeasures
-from .trained import Epoch, TrainedNetwork
+from .trained import TrainedNetwork
 
 __all__ = ["Epoch", "FCNClassifier", "NetworkMeasures", "TrainedNetwork"]

@@ -1,22 +1,18 @@
-"""The fully connected network of the paper: one hidden layer, trained by minibatches."""
+"""The fully connected network of the paper as an estimator."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping
-from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import checks
-from ..analysis.features import alignment
 from ..operations import (
     ACTIVATIONS,
     BACKENDS,
     OPTIMIZERS,
-    Network,
     Operations,
     Training,
     initial_network,
@@ -24,25 +20,9 @@ from ..operations import (
     memory,
 )
 from ..tasks import PairData, pair_indices
-from ..training import (
-    DTYPES,
-    Checkpoint,
-    Estimator,
-    Row,
-    Scores,
-    any_stops,
-    check_classes,
-    check_data,
-    columns,
-    pack,
-    score_columns,
-    scores_of_outputs,
-    unpack_array,
-    unpack_rows,
-)
-from .trained import Epoch, EpochCallback, TrainedNetwork
-
-Kept = dict[str, dict[int, NDArray[Any]]]  # name -> epoch -> array
+from ..training import DTYPES, Estimator, check_classes, check_data, columns
+from .epochs import EpochCallback, TrainingRun, train
+from .trained import TrainedNetwork
 
 
 class FCNClassifier(Estimator):
@@ -209,38 +189,44 @@ class FCNClassifier(Estimator):
         training, n_classes = self.check_parameters()
         p, dtype = int(self.modulus), np.dtype(self.dtype)
         data = check_data(X, y, eval_set, p, n_classes)
-        transform = (
-            None
-            if input_transform is None
-            else checks.check_square("input_transform", input_transform, 2 * p)
-        )
+        transform = None
+        if input_transform is not None:
+            transform = checks.check_square("input_transform", input_transform, 2 * p)
         self._require_memory(data, training, dtype.itemsize)
-        rows: list[Row] = []
-        kept: Kept = {}
-        network = initial_network(
-            2 * p,
-            self.hidden_width,
-            n_classes,
-            training,
-            float(self.initialization_scale),
-            self.seed,
-            dtype,
+        scale, seed = float(self.initialization_scale), int(self.seed)
+        run = TrainingRun(
+            data=data,
+            training=training,
+            epochs=int(self.epochs),
+            seed=seed,
+            callbacks=tuple(callbacks),
+            transform=transform,
+            network=initial_network(
+                2 * p, int(self.hidden_width), n_classes, training, scale, seed, dtype
+            ),
         )
         if checkpoint is not None:
-            rows, kept, network = _unpack(checkpoint, network)
-            if len(rows) - 1 > self.epochs:
-                raise ValueError(
-                    f"checkpoint: expected one of a run with at least {len(rows) - 1} epochs, "
-                    f"got epochs={self.epochs}"
-                )
-        self._operations = make_operations(self.backend)
-        self.classes_ = np.arange(n_classes)
-        with self._operations.device.own_threads():
-            try:
-                self._train(training, network, data, transform, tuple(callbacks), rows, kept)
-            finally:
-                self._keep(rows, kept)
+            run.restore(checkpoint)
+        operations = make_operations(self.backend)
+        try:
+            train(operations, run)
+        finally:
+            if run.trained is not None:
+                self._adopt(operations, run, run.trained)
         return self
+
+    def _adopt(self, operations: Operations, run: TrainingRun, trained: TrainedNetwork) -> None:
+        """Turn completed epochs into the fitted attributes."""
+        self._operations, self.network_ = operations, trained
+        self.classes_ = np.arange(run.data.n_classes)
+        self.history_ = columns(run.rows)
+        self.matrices_ = {
+            name: np.stack(list(of_epochs.values())) for name, of_epochs in run.kept.items()
+        }
+        self.matrix_epochs_ = {
+            name: np.array(list(of_epochs)) for name, of_epochs in run.kept.items()
+        }
+        self.n_iter_ = len(run.rows) - 1
 
     def _require_memory(self, data: PairData, training: Training, itemsize: int) -> None:
         d, h, c = 2 * data.modulus, int(self.hidden_width), data.n_classes
@@ -255,73 +241,6 @@ class FCNClassifier(Estimator):
             "use a smaller hidden_width or dtype='float32'",
         )
 
-    def _train(
-        self,
-        training: Training,
-        network: Network,
-        data: PairData,
-        transform: NDArray[np.float64] | None,
-        callbacks: tuple[EpochCallback, ...],
-        rows: list[Row],
-        kept: Kept,
-    ) -> None:
-        """Run the epochs, appending to `rows` and `kept` as each one completes."""
-        operations, dtype = self._operations, network.first.dtype
-        train, test = (
-            operations.device.asarray(pair_indices(pairs, data.modulus), np.int32)
-            for pairs in (data.train, data.test)
-        )
-        labels = operations.device.asarray(data.train_labels, np.int32)
-        network = network.map(lambda array: operations.device.asarray(array, dtype))
-        seen = None if transform is None else operations.device.asarray(transform.T, dtype)
-        view = partial(TrainedNetwork, operations, training.activation, train, seen)
-        if rows:
-            self.network_ = view(network)
-        for t in range(len(rows), self.epochs + 1):
-            began = time.perf_counter()
-            if t > 0:
-                rng = np.random.default_rng([int(self.seed), t])
-                order = operations.device.asarray(rng.permutation(len(train)), np.int64)
-                network = operations.network_epoch(
-                    training, network, train[order], labels[order], seen
-                )
-            trained = view(network)
-            record = {
-                "epoch": float(t),
-                **score_columns(
-                    _scores(trained, train, data.train_labels),
-                    _scores(trained, test, data.test_labels),
-                ),
-                "seconds": time.perf_counter() - began,
-            }
-            if not np.isfinite(record["train_mse"]):
-                raise FloatingPointError(
-                    f"the network diverged in epoch {t}, training loss {record['train_mse']}; "
-                    "a smaller learning_rate or initialization_scale may help"
-                )
-            rows.append(record)
-            self.network_ = trained
-
-            def keep(name: str, array: NDArray[Any], t: int = t) -> None:
-                kept.setdefault(name, {})[t] = array
-
-            checkpoint = partial(_pack, operations, rows, kept, network)
-            current = Epoch(t, self.epochs, record, trained, keep, checkpoint)
-            if any_stops(callbacks, current):
-                return
-
-    def _keep(self, rows: list[Row], kept: Kept) -> None:
-        """Turn completed epochs into the fitted attributes."""
-        if not rows:
-            return
-        measured = kept.get("feature_matrix", {})
-        for t, matrix in measured.items():
-            rows[t]["feature_alignment"] = alignment(matrix, measured[max(measured)])
-        self.history_ = columns(rows)
-        self.matrices_ = {name: np.stack(list(arrays.values())) for name, arrays in kept.items()}
-        self.matrix_epochs_ = {name: np.array(list(arrays)) for name, arrays in kept.items()}
-        self.n_iter_ = len(rows) - 1
-
     @property
     def feature_matrix_(self) -> NDArray[Any]:
         """√AGOP of the final network, (2p, 2p)."""
@@ -334,41 +253,3 @@ class FCNClassifier(Estimator):
         pairs = checks.check_pairs("X", X, self.modulus)
         inputs = self._operations.device.asarray(pair_indices(pairs, self.modulus), np.int32)
         return self.network_.outputs(inputs)
-
-
-def _scores(network: TrainedNetwork, inputs: Any, labels: NDArray[np.int64]) -> Scores:
-    with np.errstate(over="ignore", invalid="ignore"):  # a network that diverged
-        return scores_of_outputs(network.outputs(inputs), labels)
-
-
-def _pack(operations: Operations, rows: list[Row], kept: Kept, network: Network) -> Checkpoint:
-    """Return everything from which a run goes on after its last row."""
-    arrays = _named(network.map(operations.device.to_numpy))
-    arrays["steps"] = np.array(network.steps)
-    for name, of_epochs in kept.items():
-        arrays[f"matrices/{name}"] = np.stack(list(of_epochs.values()))
-        arrays[f"matrix_epochs/{name}"] = np.array(list(of_epochs))
-    return pack(rows, arrays)
-
-
-def _unpack(
-    checkpoint: Mapping[str, NDArray[Any]], initial: Network
-) -> tuple[list[Row], Kept, Network]:
-    """Rows, kept arrays and network; the shapes and dtypes must be those of the initial network."""
-    first, second, *moments = (
-        unpack_array(checkpoint, name, array.shape, array.dtype)
-        for name, array in _named(initial).items()
-    )
-    kept: Kept = {}
-    for key, epochs in checkpoint.items():
-        if key.startswith("matrix_epochs/"):
-            name = key.removeprefix("matrix_epochs/")
-            arrays = zip(epochs, checkpoint[f"matrices/{name}"], strict=True)
-            kept[name] = {int(t): array for t, array in arrays}
-    network = Network(first, second, tuple(moments), int(checkpoint["steps"]))
-    return unpack_rows(checkpoint), kept, network
-
-
-def _named(network: Network) -> Checkpoint:
-    moments = {f"moment/{k}": moment for k, moment in enumerate(network.moments)}
-    return {"first": network.first, "second": network.second, **moments}

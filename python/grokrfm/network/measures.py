@@ -7,7 +7,7 @@ import numpy as np
 from ..analysis import feature_correlation, feature_measures
 from ..analysis.features import circulant_deviation, cross_block
 from ..checks import check_integer
-from .trained import Epoch
+from .epochs import Epoch
 
 
 class NetworkMeasures:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..operations import Network, Operations, network_agop, network_class_agops, network_rows
-from ..training import Checkpoint
 
 
 class TrainedNetwork:
@@ -79,36 +76,3 @@ class TrainedNetwork:
         operations = self._operations
         G = network_agop(self._activation, self._network, self._rows)
         return operations.device.to_numpy(operations.matrix_power(G, 0.5))
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What a callback of `FCNClassifier.fit` sees after each epoch.
-
-    Attributes
-    ----------
-    epoch : int
-        t: the network after t epochs; 0 is the initial one.
-    epochs : int
-        The number of epochs asked for.
-    record : dict of str to float
-        The new row of the history. What a callback adds becomes a column of `history_`, NaN in the
-        rows without it.
-    network : TrainedNetwork
-        Weights, outputs, NFM and AGOP.
-    keep : callable
-        keep(name, array) adds an array to `matrices_[name]`, its epoch to `matrix_epochs_[name]`.
-    checkpoint : callable
-        Returns arrays from which `FCNClassifier.fit` goes on after this epoch to the same history
-        as if it had never stopped.
-    """
-
-    epoch: int
-    epochs: int
-    record: dict[str, float]
-    network: TrainedNetwork
-    keep: Callable[[str, NDArray[Any]], None]
-    checkpoint: Callable[[], Checkpoint]
-
-
-EpochCallback = Callable[[Epoch], object]
