@@ -1,8 +1,12 @@
 """Settings and fixtures of all tests."""
 
 import signal
+import sys
+import warnings
+from types import SimpleNamespace
 
 import pytest
+from grokrfm.cli import main
 from hypothesis import settings
 
 # The same examples every time, and no limit of time for one on a busy machine.
@@ -28,3 +32,23 @@ def emulated_backend(monkeypatch):
 
     monkeypatch.setattr(backends, "_cuda_operations", emulated_operations)
     monkeypatch.setattr(backends, "obstacle", lambda backend: None)
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """The command line within this process, in a folder of its own: no start of an interpreter."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        capsys.readouterr()
+        with warnings.catch_warnings():  # the command sets them for its process
+            try:
+                returncode = main(arguments)
+            except SystemExit as ended:  # by argparse
+                returncode = ended.code
+        out, err = capsys.readouterr()
+        return SimpleNamespace(returncode=returncode, stdout=out, stderr=err)
+
+    yield call
+    if plots := sys.modules.get("matplotlib.pyplot"):
+        plots.close("all")

@@ -3,10 +3,17 @@ import warnings
 
 import numpy as np
 import pytest
-from grokrfm import ModularTask, MultiTask, NotFittedError, RFMClassifier, SolverWarning
+from grokrfm import (
+    ModularTask,
+    MultiTask,
+    NotFittedError,
+    RFMClassifier,
+    SolverWarning,
+    features,
+)
 from grokrfm.operations import memory
 from grokrfm.operations.kernels import KERNELS
-from grokrfm.training import scores_of_outputs
+from grokrfm.training import scores, scores_of_outputs
 from sklearn.base import clone
 
 KEYS = {
@@ -72,6 +79,13 @@ def test_scores_are_their_definitions():
     assert scores.mse == pytest.approx(np.mean((outputs - target) ** 2))
     own = outputs[np.arange(9), labels]
     assert scores.correct_class_mse == pytest.approx(np.mean((own - 1) ** 2))
+
+
+def test_a_loss_below_zero_by_rounding_is_zero():
+    """Of three pairs, all outputs right: the squares came out a little too small."""
+    outcome = scores((3, 3.0, 0.0, 3 - 1e-9), 3, 5)
+    assert outcome.mse == 0 and outcome.accuracy == 1
+    assert scores((3, 3.0, 0.0, 3 + 3e-3), 3, 5).mse == pytest.approx(2e-4)
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -188,6 +202,33 @@ def test_an_interrupt_keeps_completed_rounds():
         model.fit(split.X_train, split.y_train, callbacks=[interrupt])
     assert len(model.history_["iteration"]) == 2
     assert model.predict(split.X_train).tolist() == split.y_train.tolist()
+
+
+@pytest.mark.parametrize("solver", ["cg", "cholesky"])
+def test_an_interrupt_within_a_round_goes_back_to_the_last_complete_one(solver, monkeypatch):
+    """The broken round has solved for its dual coefficients already."""
+    options = {"p": 11, "solver": solver, "tol": 1e-12}
+    complete = fit(iterations=2, **options)
+    deviation, calls = features.circulant_deviation, []
+
+    def interrupted(*arguments, **more):
+        calls.append(0)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return deviation(*arguments, **more)
+
+    split = ModularTask("x+y", 11).split(0.5, 0)
+    model = RFMClassifier(11, iterations=5, dtype="float64", solver=solver, tol=1e-12)
+    monkeypatch.setattr("grokrfm.rfm.rounds.circulant_deviation", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(split.X_train, split.y_train, (split.X_test, split.y_test))
+    assert len(calls) == 4 and model.n_iter_ == 2
+    np.testing.assert_array_equal(model.feature_matrix_, complete.feature_matrix_)
+    np.testing.assert_allclose(
+        model.decision_function(split.X_test),
+        complete.decision_function(split.X_test),
+        atol=1e-9,
+    )
 
 
 def test_without_evaluation_pairs():

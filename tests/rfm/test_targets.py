@@ -1,12 +1,14 @@
 """What the paper reports and what was measured for it."""
 
 import itertools
+from functools import cache
 
 import numpy as np
 import pytest
 from grokrfm import ModularTask, MultiTask, RFMClassifier, features
 
 
+@cache
 def history(operation="x+y", seed=0, iterations=28, fraction=0.5, **parameters):
     split = ModularTask(operation, 61).split(fraction, seed)
     model = RFMClassifier(61, iterations=iterations, **parameters)
@@ -15,7 +17,7 @@ def history(operation="x+y", seed=0, iterations=28, fraction=0.5, **parameters):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_addition_groks_by_iteration_24(seed):
-    accuracy = history(seed=seed, iterations=24)["test_accuracy"]
+    accuracy = history("x+y", seed)["test_accuracy"]
     assert accuracy[8] < 0.05
     assert accuracy[24] >= 0.99
 
@@ -24,7 +26,7 @@ def test_addition_groks_by_iteration_24(seed):
     "operation, at_12", [("x+y", 0.47), ("x-y", 0.52), ("x*y", 0.51), ("x/y", 0.72)]
 )
 def test_four_operations(operation, at_12):
-    result = history(operation)
+    result = history(operation, 0)
     # One seed was measured; the transition moves by about an iteration from seed to seed.
     lower, upper = result["test_accuracy"][[11, 13]]
     assert lower < at_12 < upper
@@ -53,12 +55,14 @@ def test_gaussian():
 
 
 def test_float32_follows_float64():
-    single, double = (history(dtype=dtype)["test_accuracy"] for dtype in ("float32", "float64"))
+    single, double = (
+        run["test_accuracy"] for run in (history("x+y", 0), history("x+y", 0, dtype="float64"))
+    )
     np.testing.assert_allclose(single, double, atol=0.005)
 
 
 @pytest.mark.parametrize(
-    "p, lower, upper", [(97, (0.05, 0.9), (0.4, 1)), (199, (0, 0.99), (0.1, 1))]
+    "p, lower, upper", [(97, (0.05, 0.9), (0.4, 1)), (127, (0, 0.99), (0.25, 1))]
 )
 def test_the_transition_sharpens(p, lower, upper):
     split = ModularTask("x+y", p).split(0.5, 0)
@@ -72,10 +76,10 @@ def test_the_transition_sharpens(p, lower, upper):
 
 @pytest.mark.parametrize(
     "fraction, lower, upper",
-    [(0.25, 0, 0.02), (0.3, 0.01, 0.15), (0.35, 0.25, 0.6), (0.4, 0.75, 1)],
+    [(0.25, 0, 0.02), (0.3, 0.005, 0.1), (0.35, 0.15, 0.4), (0.4, 0.6, 0.85)],
 )
 def test_gaussian_over_the_training_fraction(fraction, lower, upper):
-    run = history(iterations=40, fraction=fraction, kernel="gaussian", dtype="float64")
+    run = history(iterations=25, fraction=fraction, kernel="gaussian", dtype="float64")
     assert lower <= run["test_accuracy"][-1] <= upper
 
 
@@ -166,13 +170,13 @@ def test_enforced_structure_generalises_earlier():
 
 
 def test_two_tasks_grok_one_after_the_other():
-    split = MultiTask(["x+y", "x^2+y^2"], 61).split(0.8)
-    model = RFMClassifier(61, kernel="gaussian", dtype="float64", n_tasks=2, iterations=11)
+    split = MultiTask(["x+y", "x^2+y^2"], 41).split(0.8)
+    model = RFMClassifier(41, kernel="gaussian", dtype="float64", n_tasks=2, iterations=11)
     model.fit(split.X_train, split.y_train, (split.X_test, split.y_test))
     sums, squares = (model.history_[f"test_accuracy_task_{task}"] for task in (0, 1))
     assert squares[1] >= 0.92 and sums[7] < 0.02
     # x + y is learnt as far as the mirror image (b, a) of a test pair is a training pair.
     known = {tuple(row) for row in split.X_train.tolist()}
     mirrored = np.mean([(b, a, 0) in known for a, b, task in split.X_test.tolist() if task == 0])
-    assert mirrored == pytest.approx(0.79, abs=0.03)
+    assert mirrored == pytest.approx(0.76, abs=0.03)
     assert sums[11] == pytest.approx(mirrored, abs=0.01)
