@@ -3,20 +3,14 @@
 // all that can be done in one pass over its arrays. Rows are summed in T, sums of rows in double.
 #pragma once
 
-#include <algorithm>
-#include <cstddef>
-
-#include "rows.h"
+#include "loops.h"
 
 namespace grokrfm {
 
-constexpr std::ptrdiff_t lanes = 8;
-
-struct BlockShape {
-    std::ptrdiff_t p, pitch, m;
-    std::ptrdiff_t rows() const { return p * m; }
-    std::ptrdiff_t size() const { return p * m * pitch; }
-};
+template <class T>
+static void set_zero(T* __restrict out, std::ptrdiff_t size) {
+    for (std::ptrdiff_t i = 0; i < size; ++i) out[i] = 0;
+}
 
 template <class T>
 GROKRFM_HOST_DEVICE T sum_of(const T* parts) {
@@ -27,9 +21,9 @@ GROKRFM_HOST_DEVICE T sum_of(const T* parts) {
 
 // sums[x, c] = sum_y V[x, c, y]; columns[c, y] = sum_x V[x, c, y]
 template <class T>
-GROKRFM_CLONES void line_sums(BlockShape shape, const T* __restrict v, T* __restrict sums,
-                              T* __restrict columns) {
-    std::fill(columns, columns + shape.m * shape.pitch, T(0));
+static void line_sums(BlockShape shape, const T* __restrict v, T* __restrict sums,
+                      T* __restrict columns) {
+    set_zero(columns, shape.m * shape.pitch);
     for (std::ptrdiff_t row = 0; row < shape.rows(); ++row, v += shape.pitch) {
         T* __restrict column = columns + row % shape.m * shape.pitch;
         T parts[lanes] = {};
@@ -44,9 +38,9 @@ GROKRFM_CLONES void line_sums(BlockShape shape, const T* __restrict v, T* __rest
 
 // result[c] = sum_{x, y} U[x, c, y] V[x, c, y]
 template <class T>
-GROKRFM_CLONES void dots(BlockShape shape, const T* __restrict u, const T* __restrict v,
-                         double* __restrict result) {
-    std::fill(result, result + shape.m, 0.0);
+static void dots(BlockShape shape, const T* __restrict u, const T* __restrict v,
+                 double* __restrict result) {
+    set_zero(result, shape.m);
     for (std::ptrdiff_t row = 0; row < shape.rows(); ++row, u += shape.pitch, v += shape.pitch) {
         T parts[lanes] = {};
         for (std::ptrdiff_t y = 0; y < shape.pitch; y += lanes)
@@ -57,8 +51,7 @@ GROKRFM_CLONES void dots(BlockShape shape, const T* __restrict u, const T* __res
 
 // u . v with products and sum in double
 template <class T>
-GROKRFM_CLONES double precise_dot(const T* __restrict u, const T* __restrict v,
-                                  std::ptrdiff_t size) {
+static double precise_dot(const T* __restrict u, const T* __restrict v, std::ptrdiff_t size) {
     double parts[lanes] = {};
     std::ptrdiff_t i = 0;
     for (; i + lanes <= size; i += lanes)
@@ -70,41 +63,46 @@ GROKRFM_CLONES double precise_dot(const T* __restrict u, const T* __restrict v,
 
 // out = sum_k weights[k] rows[k], of `count` rows of that size
 template <class T>
-GROKRFM_CLONES void combine_rows(const T* __restrict rows, std::ptrdiff_t count,
-                                 std::ptrdiff_t size, const double* __restrict weights,
-                                 T* __restrict out) {
-    std::fill(out, out + size, T(0));
+static void combine_rows(const T* __restrict rows, std::ptrdiff_t count, std::ptrdiff_t size,
+                         const double* __restrict weights, T* __restrict out) {
+    set_zero(out, size);
     for (std::ptrdiff_t k = 0; k < count; ++k, rows += size) {
         const T weight = static_cast<T>(weights[k]);
         for (std::ptrdiff_t i = 0; i < size; ++i) out[i] += weight * rows[i];
     }
 }
 
-// result[c] = sum_{x, y} grid[x, y] V[x, c, y]^power, power 1 or 2
-template <class T, int power>
-GROKRFM_CLONES void weighted_sums(BlockShape shape, const T* __restrict v, const T* __restrict grid,
-                                  double* __restrict result) {
-    std::fill(result, result + shape.m, 0.0);
+// result[c] = sum_{x, y} grid[x, y] term(V[x, c, y])
+template <class T, class Term>
+static void sum_weighted(BlockShape shape, const T* __restrict v, const T* __restrict grid,
+                         double* __restrict result, Term term) {
+    set_zero(result, shape.m);
     for (std::ptrdiff_t row = 0; row < shape.rows(); ++row, v += shape.pitch) {
         const T* __restrict weight = grid + row / shape.m * shape.pitch;
         T parts[lanes] = {};
         for (std::ptrdiff_t y = 0; y < shape.pitch; y += lanes)
-            for (std::ptrdiff_t k = 0; k < lanes; ++k)
-                parts[k] += weight[y + k] * (power == 2 ? v[y + k] * v[y + k] : v[y + k]);
+            for (std::ptrdiff_t k = 0; k < lanes; ++k) parts[k] += weight[y + k] * term(v[y + k]);
         result[row % shape.m] += static_cast<double>(sum_of(parts));
     }
+}
+template <class T>
+static void weighted_sums(BlockShape shape, const T* v, const T* grid, double* result) {
+    sum_weighted(shape, v, grid, result, [](T x) { return x; });
+}
+template <class T>
+static void weighted_squares(BlockShape shape, const T* v, const T* grid, double* result) {
+    sum_weighted(shape, v, grid, result, [](T x) { return x * x; });
 }
 
 // From products = V [D | B'] and the line sums r, s of V: stacked = [V D + diag(r) B; diag(s) D]
 // and, per class, the column sums of A o V B' and of B o V D.
 template <class T>
-GROKRFM_CLONES void combine_products(BlockShape shape, const T* __restrict products,
-                                     const T* __restrict sums, const T* __restrict columns,
-                                     const T* __restrict a, const T* __restrict b,
-                                     const T* __restrict d, T* __restrict stacked,
-                                     T* __restrict diagonals) {
+static void combine_products(BlockShape shape, const T* __restrict products,
+                             const T* __restrict sums, const T* __restrict columns,
+                             const T* __restrict a, const T* __restrict b, const T* __restrict d,
+                             T* __restrict stacked, T* __restrict diagonals) {
     const std::ptrdiff_t pitch = shape.pitch;
-    std::fill(diagonals, diagonals + 2 * shape.m * pitch, T(0));
+    set_zero(diagonals, 2 * shape.m * pitch);
     for (std::ptrdiff_t row = 0; row < shape.rows(); ++row) {
         const std::ptrdiff_t x = row / shape.m, c = row % shape.m;
         const T* __restrict vd = products + row * 2 * pitch;
@@ -128,12 +126,11 @@ GROKRFM_CLONES void combine_products(BlockShape shape, const T* __restrict produ
 
 // f = pairs (w11[x] + w22[y] + 2 f) + offset[c] grid[x, y], and its dots with V.
 template <class T>
-GROKRFM_CLONES void finish_outputs(BlockShape shape, const T* __restrict diagonals, T pairs,
-                                   const T* __restrict offset, const T* __restrict grid,
-                                   const T* __restrict v, T* __restrict f,
-                                   double* __restrict result) {
+static void finish_outputs(BlockShape shape, const T* __restrict diagonals, T pairs,
+                           const T* __restrict offset, const T* __restrict grid,
+                           const T* __restrict v, T* __restrict f, double* __restrict result) {
     const std::ptrdiff_t pitch = shape.pitch;
-    std::fill(result, result + shape.m, 0.0);
+    set_zero(result, shape.m);
     for (std::ptrdiff_t row = 0; row < shape.rows(); ++row, v += pitch, f += pitch) {
         const std::ptrdiff_t x = row / shape.m, c = row % shape.m;
         const T* __restrict w22 = diagonals + c * 2 * pitch + pitch;
@@ -152,8 +149,8 @@ GROKRFM_CLONES void finish_outputs(BlockShape shape, const T* __restrict diagona
 
 // residual = -(mask f + ridge V)
 template <class T>
-GROKRFM_CLONES void negate_image(BlockShape shape, const T* __restrict f, const T* __restrict v,
-                                 const T* __restrict mask, T ridge, T* __restrict residual) {
+static void negate_image(BlockShape shape, const T* __restrict f, const T* __restrict v,
+                         const T* __restrict mask, T ridge, T* __restrict residual) {
     for (std::ptrdiff_t row = 0; row < shape.rows(); ++row) {
         const T* __restrict mask_row = mask + row / shape.m * shape.pitch;
         for (std::ptrdiff_t y = 0; y < shape.pitch; ++y, ++f, ++v, ++residual)
@@ -164,14 +161,14 @@ GROKRFM_CLONES void negate_image(BlockShape shape, const T* __restrict f, const 
 // The first half of a step: V += step direction, residual -= step (mask image + ridge direction),
 // scaled = residual / diag, with the line sums of scaled and the squares of the residual.
 template <class T>
-GROKRFM_CLONES void advance(BlockShape shape, const T* __restrict step,
-                            const T* __restrict direction, const T* __restrict image,
-                            const T* __restrict mask, T ridge, const T* __restrict inverse_diagonal,
-                            T* __restrict v, T* __restrict residual, T* __restrict scaled,
-                            T* __restrict sums, T* __restrict columns, double* __restrict squares) {
+static void advance(BlockShape shape, const T* __restrict step, const T* __restrict direction,
+                    const T* __restrict image, const T* __restrict mask, T ridge,
+                    const T* __restrict inverse_diagonal, T* __restrict v, T* __restrict residual,
+                    T* __restrict scaled, T* __restrict sums, T* __restrict columns,
+                    double* __restrict squares) {
     const std::ptrdiff_t pitch = shape.pitch;
-    std::fill(columns, columns + shape.m * pitch, T(0));
-    std::fill(squares, squares + shape.m, 0.0);
+    set_zero(columns, shape.m * pitch);
+    set_zero(squares, shape.m);
     for (std::ptrdiff_t row = 0; row < shape.rows(); ++row) {
         const std::ptrdiff_t x = row / shape.m, c = row % shape.m;
         const T* __restrict mask_row = mask + x * pitch;
@@ -200,13 +197,12 @@ GROKRFM_CLONES void advance(BlockShape shape, const T* __restrict step,
 
 // scaled -= (coarse[x, c] + coarse_columns[c, y]) / diag, and its dots with the residual.
 template <class T>
-GROKRFM_CLONES void subtract_coarse(BlockShape shape, const T* __restrict coarse,
-                                    const T* __restrict coarse_columns,
-                                    const T* __restrict inverse_diagonal,
-                                    const T* __restrict residual, T* __restrict scaled,
-                                    double* __restrict result) {
+static void subtract_coarse(BlockShape shape, const T* __restrict coarse,
+                            const T* __restrict coarse_columns,
+                            const T* __restrict inverse_diagonal, const T* __restrict residual,
+                            T* __restrict scaled, double* __restrict result) {
     const std::ptrdiff_t pitch = shape.pitch;
-    std::fill(result, result + shape.m, 0.0);
+    set_zero(result, shape.m);
     for (std::ptrdiff_t row = 0; row < shape.rows(); ++row, residual += pitch, scaled += pitch) {
         const std::ptrdiff_t x = row / shape.m, c = row % shape.m;
         const T* __restrict inverse_row = inverse_diagonal + x * pitch;
@@ -225,11 +221,11 @@ GROKRFM_CLONES void subtract_coarse(BlockShape shape, const T* __restrict coarse
 
 // out = factor[c] out + other_factor[c] other, with the line sums of the result.
 template <class T>
-GROKRFM_CLONES void combine(BlockShape shape, const T* __restrict factor,
-                            const T* __restrict other_factor, const T* __restrict other,
-                            T* __restrict out, T* __restrict sums, T* __restrict columns) {
+static void combine(BlockShape shape, const T* __restrict factor, const T* __restrict other_factor,
+                    const T* __restrict other, T* __restrict out, T* __restrict sums,
+                    T* __restrict columns) {
     const std::ptrdiff_t pitch = shape.pitch;
-    std::fill(columns, columns + shape.m * pitch, T(0));
+    set_zero(columns, shape.m * pitch);
     for (std::ptrdiff_t row = 0; row < shape.rows(); ++row, other += pitch, out += pitch) {
         const std::ptrdiff_t c = row % shape.m;
         T* __restrict column = columns + c * pitch;
@@ -248,8 +244,8 @@ GROKRFM_CLONES void combine(BlockShape shape, const T* __restrict factor,
 
 // Keeps, for each pair, the largest output and its class, first_class + c.
 template <class T>
-GROKRFM_CLONES void keep_best(BlockShape shape, const T* __restrict f, std::int32_t first_class,
-                              T* __restrict best, std::int32_t* __restrict best_class) {
+static void keep_best(BlockShape shape, const T* __restrict f, std::int32_t first_class,
+                      T* __restrict best, std::int32_t* __restrict best_class) {
     for (std::ptrdiff_t row = 0; row < shape.rows(); ++row, f += shape.pitch) {
         const std::ptrdiff_t x = row / shape.m;
         const auto label = first_class + static_cast<std::int32_t>(row % shape.m);
@@ -266,10 +262,10 @@ GROKRFM_CLONES void keep_best(BlockShape shape, const T* __restrict f, std::int3
 // In place, with products = V [Q12' | Q22] and h = Q11 V, the terms of Z Q Z:
 // cross[x, y] += sum_c r h + V Q22 o s, left = V Q22 + 2 r o Q12, h += 2 Q12 o s.
 template <class T>
-GROKRFM_CLONES void combine_moments(BlockShape shape, const T* __restrict products,
-                                    const T* __restrict sums, const T* __restrict columns,
-                                    const T* __restrict q12, T* __restrict h, T* __restrict left,
-                                    T* __restrict cross) {
+static void combine_moments(BlockShape shape, const T* __restrict products,
+                            const T* __restrict sums, const T* __restrict columns,
+                            const T* __restrict q12, T* __restrict h, T* __restrict left,
+                            T* __restrict cross) {
     const std::ptrdiff_t pitch = shape.pitch;
     for (std::ptrdiff_t row = 0; row < shape.rows(); ++row, h += pitch, left += pitch) {
         const std::ptrdiff_t x = row / shape.m;

@@ -7,7 +7,7 @@
 
 #include "../grid_round.h"
 #include "blas.h"
-#include "grid_loops.h"
+#include "loops.h"
 #include "parallel.h"
 
 namespace grokrfm {
@@ -93,8 +93,8 @@ class GridOperator {
         T* products = w.products.data();
         row_major_gemm<T>('N', shape.rows(), 2 * pitch, p, v, pitch, right_.data(), 2 * pitch, 0,
                           products, 2 * pitch);
-        combine_products(shape, products, w.sums.data(), w.columns.data(), a_.data(), b_.data(),
-                         d_.data(), w.stacked.data(), w.diagonals.data());
+        loops<T>().combine_products(shape, products, w.sums.data(), w.columns.data(), a_.data(),
+                                    b_.data(), d_.data(), w.stacked.data(), w.diagonals.data());
         // W12 = [A | B] stacked + (V B')' B
         const std::ptrdiff_t width = shape.m * pitch;
         row_major_gemm<T>('N', p, width, 2 * p, m_.data, 2 * p, w.stacked.data(), width, 0, out,
@@ -103,19 +103,19 @@ class GridOperator {
             row_major_gemm<T>('T', p, pitch, p, products + (2 * c + 1) * pitch, 2 * shape.m * pitch,
                               b_.data(), pitch, 1, out + c * pitch, width);
         add_squares(shape, w);
-        finish_outputs(shape, w.diagonals.data(), pairs_, w.offset.data(), shifted_norms_.data(), v,
-                       out, w.dots.data());
+        loops<T>().finish_outputs(shape, w.diagonals.data(), pairs_, w.offset.data(),
+                                  shifted_norms_.data(), v, out, w.dots.data());
     }
 
     void apply(BlockShape shape, const T* v, Workspace& w, T* out) const {
-        line_sums(shape, v, w.sums.data(), w.columns.data());
+        loops<T>().line_sums(shape, v, w.sums.data(), w.columns.data());
         apply_to_summed(shape, v, w, out);
     }
 
     // t = sum V (q - shift) per class, for the kernels that use it.
     void sum_norms(BlockShape shape, const T* v, Workspace& w) const {
         if (!uses_norms()) return;
-        weighted_sums<T, 1>(shape, v, shifted_norms_.data(), w.norm_sums.data());
+        loops<T>().weighted_sums(shape, v, shifted_norms_.data(), w.norm_sums.data());
         for (std::size_t c = 0; c < w.norm_sums.size(); ++c)
             w.offset[c] = norms_ * static_cast<T>(w.norm_sums[c]);
     }

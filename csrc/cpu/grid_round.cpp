@@ -76,10 +76,11 @@ class Worker {
     // Largest output and its class, the own outputs, the squares on training and test pairs.
     void add_scores(Matrix<T> own, std::int32_t first_class) {
         const std::vector<T>& f = solver_.outputs;
-        keep_best(solver_.shape, f.data(), first_class, sums_.best.data(), sums_.best_class.data());
+        loops<T>().keep_best(solver_.shape, f.data(), first_class, sums_.best.data(),
+                             sums_.best_class.data());
         std::vector<double> squares(static_cast<std::size_t>(solver_.shape.m));
         const auto total = [&](const std::vector<T>& mask) {
-            weighted_sums<T, 2>(solver_.shape, f.data(), mask.data(), squares.data());
+            loops<T>().weighted_squares(solver_.shape, f.data(), mask.data(), squares.data());
             double sum = 0;
             for (const double square : squares) sum += square;
             return sum;
@@ -103,15 +104,15 @@ class Worker {
         const T* v = solver_.solution.data();
         T *products = w.products.data(), *h = solver_.image.data();
         T* left = solver_.direction.data();
-        line_sums(shape, v, w.sums.data(), w.columns.data());
+        loops<T>().line_sums(shape, v, w.sums.data(), w.columns.data());
         row_major_gemm<T>('N', shape.rows(), 2 * pitch_, p_, v, pitch_, q_right_.data(), 2 * pitch_,
                           0, products, 2 * pitch_);
         row_major_gemm<T>('N', p_, width, p_, q11_.data(), pitch_, v, width, 0, h, width);
         for (std::ptrdiff_t c = 0; c < m; ++c)
             row_major_gemm<T>('N', p_, pitch_, p_, products + c * 2 * pitch_, m * 2 * pitch_,
                               v + c * pitch_, width, 1, s12_.data(), pitch_);
-        combine_moments(shape, products, w.sums.data(), w.columns.data(), q12_.data(), h, left,
-                        s12_.data());
+        loops<T>().combine_moments(shape, products, w.sums.data(), w.columns.data(), q12_.data(), h,
+                                   left, s12_.data());
         // s11[x, x'] += sum_{c, y} left[x, c, y] V[x', c, y]; s22 += V'h over (x, c)
         blas::gemm<T>('T', 'N', p_, p_, width, T(1), v, width, left, width, T(1), s11_.data(),
                       pitch_);

@@ -145,8 +145,9 @@ class GridSolver {
         if (weights.empty()) return;
         start_.resize(static_cast<std::size_t>(solutions.n));
         for (std::ptrdiff_t c = 0; c < shape.m; ++c) {
-            combine_rows(solutions.of(row_ + c, 0), static_cast<std::ptrdiff_t>(weights.size()),
-                         solutions.n, weights.data(), start_.data());
+            loops<T>().combine_rows(solutions.of(row_ + c, 0),
+                                    static_cast<std::ptrdiff_t>(weights.size()), solutions.n,
+                                    weights.data(), start_.data());
             for_training([&](std::ptrdiff_t i, std::ptrdiff_t at) {
                 solution[static_cast<std::size_t>(at + c * shape.pitch)] =
                     start_[static_cast<std::size_t>(i)];
@@ -167,7 +168,7 @@ class GridSolver {
         for (std::ptrdiff_t c = row_; c < row_ + shape.m; ++c)
             for (std::ptrdiff_t k = 0; k < solutions.depth; ++k)
                 products[static_cast<std::size_t>(k)] +=
-                    precise_dot(solutions.of(c, 0), solutions.of(c, k), solutions.n);
+                    loops<T>().precise_dot(solutions.of(c, 0), solutions.of(c, k), solutions.n);
     }
 
     void evaluate() {
@@ -177,11 +178,11 @@ class GridSolver {
 
     // residual = y - (K + ridge) solution, from the outputs.
     void measure() {
-        negate_image(shape, outputs.data(), solution.data(), round_.mask.data(),
-                     round_.problem.ridge, residual_.data());
+        loops<T>().negate_image(shape, outputs.data(), solution.data(), round_.mask.data(),
+                                round_.problem.ridge, residual_.data());
         for_labels(round_.train,
                    [&](std::ptrdiff_t, std::size_t, std::size_t at) { residual_[at] += 1; });
-        dots(shape, residual_.data(), residual_.data(), squares_.data());
+        loops<T>().dots(shape, residual_.data(), residual_.data(), squares_.data());
     }
 
     // The predicted solution, scaled per class to the smallest error in the energy norm.
@@ -201,8 +202,8 @@ class GridSolver {
         for (std::size_t c = 0; c < classes; ++c)
             if (energy[c] > 0) factor[c] = static_cast<T>(along[c] / energy[c]);
         for (auto* grid : {&solution, &outputs})
-            combine(shape, factor.data(), none.data(), direction.data(), grid->data(),
-                    workspace.sums.data(), workspace.columns.data());
+            loops<T>().combine(shape, factor.data(), none.data(), direction.data(), grid->data(),
+                               workspace.sums.data(), workspace.columns.data());
         measure();
     }
 
@@ -219,7 +220,7 @@ class GridSolver {
                    std::vector<double>& products) const {
         if (!(round_.problem.ridge > 0)) return;
         std::vector<double> plain(products.size());
-        dots(shape, u.data(), v.data(), plain.data());
+        loops<T>().dots(shape, u.data(), v.data(), plain.data());
         for (std::size_t c = 0; c < static_cast<std::size_t>(shape.m); ++c)
             products[c] += static_cast<double>(round_.problem.ridge) * plain[c];
     }
@@ -258,8 +259,8 @@ class GridSolver {
         take_step(step);  // of length 0: scales the residual
         precondition(product);
         for (int done = 1;; ++done) {
-            combine(shape, factor.data(), ones.data(), scaled_.data(), direction.data(),
-                    workspace.sums.data(), workspace.columns.data());
+            loops<T>().combine(shape, factor.data(), ones.data(), scaled_.data(), direction.data(),
+                               workspace.sums.data(), workspace.columns.data());
             round_.map.apply_to_summed(shape, direction.data(), workspace, image.data());
             std::copy_n(workspace.dots.begin(), classes, curvature.begin());
             add_ridge(direction, direction, curvature);
@@ -282,10 +283,10 @@ class GridSolver {
 
     // A step along the direction; scaled = residual / diag, with its line sums.
     void take_step(const std::vector<T>& step) {
-        advance(shape, step.data(), direction.data(), image.data(), round_.mask.data(),
-                round_.problem.ridge, round_.inverse_diagonal.data(), solution.data(),
-                residual_.data(), scaled_.data(), workspace.sums.data(), workspace.columns.data(),
-                squares_.data());
+        loops<T>().advance(shape, step.data(), direction.data(), image.data(), round_.mask.data(),
+                           round_.problem.ridge, round_.inverse_diagonal.data(), solution.data(),
+                           residual_.data(), scaled_.data(), workspace.sums.data(),
+                           workspace.columns.data(), squares_.data());
     }
 
     // scaled = P^-1 residual, from u = scaled: u - (W coarse W'u) / diag; its products with the
@@ -296,9 +297,9 @@ class GridSolver {
             for (std::ptrdiff_t y = 0; y < shape.p; ++y)
                 coarse_columns_[static_cast<std::size_t>(c * shape.pitch + y)] =
                     workspace.lines[static_cast<std::size_t>((shape.p + y) * shape.m + c)];
-        subtract_coarse(shape, workspace.lines.data(), coarse_columns_.data(),
-                        round_.inverse_diagonal.data(), residual_.data(), scaled_.data(),
-                        product.data());
+        loops<T>().subtract_coarse(shape, workspace.lines.data(), coarse_columns_.data(),
+                                   round_.inverse_diagonal.data(), residual_.data(), scaled_.data(),
+                                   product.data());
     }
 
     std::vector<T> residual_, scaled_, coarse_columns_;

@@ -4,6 +4,7 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <optional>
 #include <string>
 #include <thread>
@@ -18,6 +19,7 @@
 #include "../matrix_power.h"
 #include "../network.h"
 #include "adapter.h"
+#include "loops.h"
 #include "scipy_routines.h"
 
 namespace grokrfm {
@@ -266,20 +268,8 @@ py::dict build_info() {
     py::dict info;
     info["compiler"] = GROKRFM_COMPILER;
     info["build_type"] = GROKRFM_BUILD_TYPE;
-#if defined(GROKRFM_TARGET_CLONES)
-    info["instruction_sets"] = py::make_tuple("default", "x86-64-v3", "x86-64-v4");
-#if defined(__GNUC__) && defined(__x86_64__)
-    __builtin_cpu_init();
-    const bool v4 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                    __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-                    __builtin_cpu_supports("avx512cd");
-    const bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    info["instruction_set_in_use"] = v4 ? "x86-64-v4" : (v3 ? "x86-64-v3" : "default");
-#endif
-#else
-    info["instruction_sets"] = py::make_tuple("default");
-    info["instruction_set_in_use"] = "default";
-#endif
+    info["instruction_sets"] = py::tuple(py::cast(instruction_sets()));
+    info["instruction_set_in_use"] = instruction_set_in_use();
     info["hardware_threads"] = std::thread::hardware_concurrency();
     return info;
 }
@@ -292,6 +282,9 @@ PYBIND11_MODULE(_cpu, m) {
     using py::arg;
     m.doc() = "Compiled operations of grokrfm for the CPU.";
     bind_blas();
+    // A lower instruction set than the best, for tests.
+    const char* wanted = std::getenv("GROKRFM_INSTRUCTION_SET");
+    use_instruction_set(wanted == nullptr ? "" : wanted);
     m.def("kernel_matrix", &kernel_matrix_binding, arg("kernel"), arg("feature_matrix").noconvert(),
           arg("inputs").noconvert(), arg("other") = py::none(), arg("out") = py::none(),
           arg("threads") = 1);
