@@ -26,7 +26,7 @@ GROKRFM_HOST_DEVICE T inverse_diagonal(T mask, T diagonal, T ridge) {
 
 // f, with offset = norms t.
 template <class T>
-GROKRFM_HOST_DEVICE T output(T pairs, T w11, T w22, T w12, T offset, T shifted_norm) {
+GROKRFM_HOST_DEVICE T output(T offset, T shifted_norm, T pairs, T w11, T w22, T w12) {
     return pairs * (w11 + w22 + 2 * w12) + offset * shifted_norm;
 }
 

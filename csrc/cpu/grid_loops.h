@@ -3,6 +3,7 @@
 // all that can be done in one pass over its arrays. Rows are summed in T, sums of rows in double.
 #pragma once
 
+#include "../common/grid_entries.h"
 #include "loops.h"
 
 namespace grokrfm {
@@ -124,22 +125,22 @@ static void combine_products(BlockShape shape, const T* __restrict products,
     }
 }
 
-// f = pairs (w11[x] + w22[y] + 2 f) + offset[c] grid[x, y], and its dots with V.
+// f on all pairs from W12, which it replaces, and the diagonals; its dots with V.
 template <class T>
 static void finish_outputs(BlockShape shape, const T* __restrict diagonals, T pairs,
-                           const T* __restrict offset, const T* __restrict grid,
+                           const T* __restrict offset, const T* __restrict shifted_norms,
                            const T* __restrict v, T* __restrict f, double* __restrict result) {
     const std::ptrdiff_t pitch = shape.pitch;
     set_zero(result, shape.m);
     for (std::ptrdiff_t row = 0; row < shape.rows(); ++row, v += pitch, f += pitch) {
         const std::ptrdiff_t x = row / shape.m, c = row % shape.m;
         const T* __restrict w22 = diagonals + c * 2 * pitch + pitch;
-        const T* __restrict grid_row = grid + x * pitch;
+        const T* __restrict norm_row = shifted_norms + x * pitch;
         const T w11 = diagonals[c * 2 * pitch + x], t = offset[c];
         T parts[lanes] = {};
         for (std::ptrdiff_t y = 0; y < pitch; y += lanes)
             for (std::ptrdiff_t k = 0; k < lanes; ++k) {
-                const T value = pairs * (w11 + w22[y + k] + 2 * f[y + k]) + t * grid_row[y + k];
+                const T value = output(t, norm_row[y + k], pairs, w11, w22[y + k], f[y + k]);
                 f[y + k] = value;
                 parts[k] += v[y + k] * value;
             }
@@ -154,7 +155,7 @@ static void negate_image(BlockShape shape, const T* __restrict f, const T* __res
     for (std::ptrdiff_t row = 0; row < shape.rows(); ++row) {
         const T* __restrict mask_row = mask + row / shape.m * shape.pitch;
         for (std::ptrdiff_t y = 0; y < shape.pitch; ++y, ++f, ++v, ++residual)
-            *residual = -(mask_row[y] * *f + ridge * *v);
+            *residual = -kernel_image(mask_row[y], *f, ridge, *v);
     }
 }
 
@@ -180,8 +181,8 @@ static void advance(BlockShape shape, const T* __restrict step, const T* __restr
             for (std::ptrdiff_t k = 0; k < lanes; ++k) {
                 const std::ptrdiff_t at = y + k;
                 v[at] += length * direction[at];
-                const T rest =
-                    residual[at] - length * (mask_row[at] * image[at] + ridge * direction[at]);
+                const T rest = residual[at] -
+                               length * kernel_image(mask_row[at], image[at], ridge, direction[at]);
                 residual[at] = rest;
                 const T u = rest * inverse_row[at];
                 scaled[at] = u;
@@ -211,7 +212,8 @@ static void subtract_coarse(BlockShape shape, const T* __restrict coarse,
         T parts[lanes] = {};
         for (std::ptrdiff_t y = 0; y < pitch; y += lanes)
             for (std::ptrdiff_t k = 0; k < lanes; ++k) {
-                const T z = scaled[y + k] - (row_value + column[y + k]) * inverse_row[y + k];
+                const T z =
+                    preconditioned(scaled[y + k], row_value, column[y + k], inverse_row[y + k]);
                 scaled[y + k] = z;
                 parts[k] += z * residual[y + k];
             }
@@ -219,22 +221,30 @@ static void subtract_coarse(BlockShape shape, const T* __restrict coarse,
     }
 }
 
-// out = factor[c] out + other_factor[c] other, with the line sums of the result.
+// V times the factor of its class.
 template <class T>
-static void combine(BlockShape shape, const T* __restrict factor, const T* __restrict other_factor,
-                    const T* __restrict other, T* __restrict out, T* __restrict sums,
-                    T* __restrict columns) {
+static void scale_start(BlockShape shape, const T* __restrict factor, T* __restrict v) {
+    for (std::ptrdiff_t row = 0; row < shape.rows(); ++row, v += shape.pitch) {
+        const T scale = factor[row % shape.m];
+        for (std::ptrdiff_t y = 0; y < shape.pitch; ++y) v[y] = scaled_start(scale, v[y]);
+    }
+}
+
+// direction = scaled + factor[c] direction, with its line sums.
+template <class T>
+static void turn(BlockShape shape, const T* __restrict factor, const T* __restrict scaled,
+                 T* __restrict direction, T* __restrict sums, T* __restrict columns) {
     const std::ptrdiff_t pitch = shape.pitch;
     set_zero(columns, shape.m * pitch);
-    for (std::ptrdiff_t row = 0; row < shape.rows(); ++row, other += pitch, out += pitch) {
+    for (std::ptrdiff_t row = 0; row < shape.rows(); ++row, scaled += pitch, direction += pitch) {
         const std::ptrdiff_t c = row % shape.m;
         T* __restrict column = columns + c * pitch;
-        const T first = factor[c], second = other_factor[c];
+        const T kept = factor[c];
         T parts[lanes] = {};
         for (std::ptrdiff_t y = 0; y < pitch; y += lanes)
             for (std::ptrdiff_t k = 0; k < lanes; ++k) {
-                const T value = first * out[y + k] + second * other[y + k];
-                out[y + k] = value;
+                const T value = kept * direction[y + k] + scaled[y + k];
+                direction[y + k] = value;
                 column[y + k] += value;
                 parts[k] += value;
             }
@@ -259,8 +269,8 @@ static void keep_best(BlockShape shape, const T* __restrict f, std::int32_t firs
     }
 }
 
-// In place, with products = V [Q12' | Q22] and h = Q11 V, the terms of Z Q Z:
-// cross[x, y] += sum_c r h + V Q22 o s, left = V Q22 + 2 r o Q12, h += 2 Q12 o s.
+// In place, with products = V [Q12' | Q22] and h = Q11 V, the entries of Z Q Z: those of h become
+// what is multiplied by V for block 22, and cross adds up over the classes.
 template <class T>
 static void combine_moments(BlockShape shape, const T* __restrict products,
                             const T* __restrict sums, const T* __restrict columns,
@@ -275,9 +285,10 @@ static void combine_moments(BlockShape shape, const T* __restrict products,
         T* __restrict cross_row = cross + x * pitch;
         const T r = sums[row];
         for (std::ptrdiff_t y = 0; y < pitch; ++y) {
-            cross_row[y] += r * h[y] + product[y] * s[y];
-            left[y] = product[y] + 2 * r * q[y];
-            h[y] += 2 * q[y] * s[y];
+            const MomentEntries<T> entries = moment_entries(product[y], h[y], r, s[y], q[y]);
+            cross_row[y] += entries.cross;
+            left[y] = entries.left;
+            h[y] = entries.right;
         }
     }
 }

@@ -31,7 +31,8 @@ static constexpr Loops<T> table() {
     loops.negate_image = negate_image<T>;
     loops.advance = advance<T>;
     loops.subtract_coarse = subtract_coarse<T>;
-    loops.combine = combine<T>;
+    loops.scale_start = scale_start<T>;
+    loops.turn = turn<T>;
     loops.keep_best = keep_best<T>;
     loops.combine_moments = combine_moments<T>;
     loops.add_rows = add_rows<T>;

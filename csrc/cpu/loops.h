@@ -50,8 +50,8 @@ struct Loops {
     void (*weighted_squares)(BlockShape, const T* v, const T* grid, double* result);
     void (*combine_products)(BlockShape, const T* products, const T* sums, const T* columns,
                              const T* a, const T* b, const T* d, T* stacked, T* diagonals);
-    void (*finish_outputs)(BlockShape, const T* diagonals, T pairs, const T* offset, const T* grid,
-                           const T* v, T* f, double* result);
+    void (*finish_outputs)(BlockShape, const T* diagonals, T pairs, const T* offset,
+                           const T* shifted_norms, const T* v, T* f, double* result);
     void (*negate_image)(BlockShape, const T* f, const T* v, const T* mask, T ridge, T* residual);
     void (*advance)(BlockShape, const T* step, const T* direction, const T* image, const T* mask,
                     T ridge, const T* inverse_diagonal, T* v, T* residual, T* scaled, T* sums,
@@ -59,8 +59,8 @@ struct Loops {
     void (*subtract_coarse)(BlockShape, const T* coarse, const T* coarse_columns,
                             const T* inverse_diagonal, const T* residual, T* scaled,
                             double* result);
-    void (*combine)(BlockShape, const T* factor, const T* other_factor, const T* other, T* out,
-                    T* sums, T* columns);
+    void (*scale_start)(BlockShape, const T* factor, T* v);
+    void (*turn)(BlockShape, const T* factor, const T* scaled, T* direction, T* sums, T* columns);
     void (*keep_best)(BlockShape, const T* f, std::int32_t first_class, T* best,
                       std::int32_t* best_class);
     void (*combine_moments)(BlockShape, const T* products, const T* sums, const T* columns,

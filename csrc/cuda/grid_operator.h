@@ -102,8 +102,8 @@ void apply_to_summed(Device& device, const GridBlock<T> g, const T* v, T* out) {
             const std::ptrdiff_t here = row * pitch + y, c = at.run * g.m + at.c;
             const T w12 = out[here] + g.across[(c * pitch + at.x) * pitch + y];
             const T offset = uses_norms ? norms * static_cast<T>(g.norm_sum[c]) : T(0);
-            const T f = output(pairs, g.diagonals[c * g.w + at.x], g.diagonals[c * g.w + pitch + y],
-                               w12, offset, g.shifted_norms[g.of_pairs(at) + y]);
+            const T f = output(offset, g.shifted_norms[g.of_pairs(at) + y], pairs,
+                               g.diagonals[c * g.w + at.x], g.diagonals[c * g.w + pitch + y], w12);
             out[here] = f;
             sums.value[0] += v[here] * (f + g.ridge * v[here]);
         },
