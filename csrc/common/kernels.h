@@ -53,7 +53,7 @@ struct Gaussian {
     T gamma;
     GROKRFM_HOST_DEVICE T value(T s, T q_x, T q_z) const {
         const T delta = q_x + q_z - 2 * s;
-        return exp_nonpositive(-gamma * (delta > 0 ? delta : T(0)));
+        return exp_nonpositive(-gamma * nonnegative(delta));
     }
     GROKRFM_HOST_DEVICE Slopes<T> slopes(T s, T q_x, T q_z) const {
         const T d_s = 2 * gamma * value(s, q_x, q_z);
@@ -68,15 +68,15 @@ struct Laplace {
     T gamma;
     GROKRFM_HOST_DEVICE T value(T s, T q_x, T q_z) const {
         const T delta = q_x + q_z - 2 * s;
-        return exp_nonpositive(-gamma * square_root(delta > 0 ? delta : T(0)));
+        return exp_nonpositive(-gamma * square_root(nonnegative(delta)));
     }
     GROKRFM_HOST_DEVICE Slopes<T> slopes(T s, T q_x, T q_z) const {
         const T delta = q_x + q_z - 2 * s;
         // A squared distance below the rounding error of its three terms is no distance.
-        const bool apart = delta > 4 * epsilon<T>() * (magnitude(q_x) + magnitude(q_z));
-        const T distance = square_root(apart ? delta : T(1));
+        const bool together = delta <= 4 * epsilon<T>() * (magnitude(q_x) + magnitude(q_z));
+        const T distance = square_root(together ? T(1) : delta);
         const T d_s = gamma * exp_nonpositive(-gamma * distance) / distance;
-        return {apart ? d_s : T(0), apart ? T(-0.5) * d_s : T(0)};
+        return {together ? T(0) : d_s, together ? T(0) : T(-0.5) * d_s};
     }
 };
 
@@ -127,12 +127,12 @@ struct ReluNtk {
         return {value, slope};
     }
     GROKRFM_HOST_DEVICE T value(T s, T q_x, T q_z) const {
-        if (!(q_x > 0 && q_z > 0)) return 0;
+        if (q_x <= 0 || q_z <= 0) return 0;
         const T norm = square_root(q_x * q_z);
         return norm * theta(cosine(s, norm)).value;
     }
     GROKRFM_HOST_DEVICE Slopes<T> slopes(T s, T q_x, T q_z) const {
-        if (!(q_x > 0 && q_z > 0)) return {0, 0};
+        if (q_x <= 0 || q_z <= 0) return {0, 0};
         const T norm = square_root(q_x * q_z), rho = cosine(s, norm);
         const Theta at = theta(rho);
         return {at.slope, T(0.5) * norm / q_z * (at.value - rho * at.slope)};

@@ -1,7 +1,9 @@
 #include "../network.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
+#include <limits>
 #include <stdexcept>
 #include <vector>
 
@@ -40,14 +42,6 @@ Step<T> step_numbers(const Training& training, std::ptrdiff_t steps) {
     return step;
 }
 
-// Row-major C = alpha op(A) op(B) + beta C, (m, n); op(A) is (m, k).
-template <class T>
-void multiply(char op_a, char op_b, std::ptrdiff_t m, std::ptrdiff_t n, std::ptrdiff_t k, T alpha,
-              const T* a, std::ptrdiff_t lda, const T* b, std::ptrdiff_t ldb, T beta, T* c,
-              std::ptrdiff_t ldc) {
-    blas::gemm<T>(op_b, op_a, n, m, k, alpha, b, ldb, a, lda, beta, c, ldc);
-}
-
 // rows[i] = sum of the rows of R that input i names, (n, d)
 template <class T>
 void transformed_inputs(const Matrix<const T>& transform, const std::int32_t* inputs,
@@ -69,17 +63,19 @@ struct Shared {
             slopes = zeros<T>(training.batch_size * network.first.columns);
     }
     SpinBarrier barrier;
-    std::vector<T>
-        outputs;  // of each thread's units, for this step and the one before, (2, t, n, c)
-    std::vector<T> slopes;  // phi'(z), (n, h), for the penalty
+    std::vector<T> outputs;  // of each thread's units, in this step and the last, (2, t, n, c)
+    std::vector<T> slopes;   // phi'(z), (n, h), for the penalty
+    // The step at which all stop if the epoch is interrupted. Thread 0 says so ahead of the barrier
+    // of that step: those who are still in the step before may see it, and finish theirs.
+    std::atomic<std::ptrdiff_t> end{std::numeric_limits<std::ptrdiff_t>::max()};
 };
 
 // One thread's hidden units, from `begin` on.
 template <class T>
-class Worker {
+class HiddenUnits {
  public:
-    Worker(const Network<T>& network, const Training& training, const Matrix<const T>* transform,
-           Shared<T>& shared, int thread, int threads)
+    HiddenUnits(const Network<T>& network, const Training& training,
+                const Matrix<const T>* transform, Shared<T>& shared, int thread, int threads)
         : network_(network),
           training_(training),
           transform_(transform),
@@ -102,16 +98,19 @@ class Worker {
             for (auto* block : {&a_, &b_, &s_}) *block = zeros<T>(width_ * h_);
     }
 
-    void step(const std::int32_t* inputs, const std::int32_t* labels, std::ptrdiff_t n,
+    // False if the epoch is to stop here.
+    bool step(const std::int32_t* inputs, const std::int32_t* labels, std::ptrdiff_t n,
               std::ptrdiff_t steps) {
+        if (thread_ == 0 && interrupted()) shared_.end = steps;
         forward(inputs, n, steps);
         shared_.barrier.wait();
+        if (steps >= shared_.end) return false;
         sum_errors(labels, n, steps);
         // dW2 = dF' phi and dz = (dF W2) phi'(z)
-        multiply<T>('T', 'N', c_, width_, n, T(1), errors_.data(), c_, phi_.data(), width_, T(0),
-                    second_gradient_.data(), width_);
-        multiply<T>('N', 'N', n, width_, c_, T(1), errors_.data(), c_,
-                    network_.second.data + begin_, h_, T(0), dz_.data(), width_);
+        blas::row_major_gemm<T>('T', 'N', c_, width_, n, T(1), errors_.data(), c_, phi_.data(),
+                                width_, T(0), second_gradient_.data(), width_);
+        blas::row_major_gemm<T>('N', 'N', n, width_, c_, T(1), errors_.data(), c_,
+                                network_.second.data + begin_, h_, T(0), dz_.data(), width_);
         loops<T>().times_slope(training_.activation, z_.data(), n * width_, dz_.data());
         std::fill(first_gradient_.begin(), first_gradient_.end(), T(0));
         if (penalised()) {
@@ -119,11 +118,12 @@ class Worker {
             shared_.barrier.wait();  // all have read the weights that are now to change
         }
         if (transform_)
-            multiply<T>('T', 'N', d_, width_, n, T(1), rows_.data(), d_, dz_.data(), width_, T(1),
-                        first_gradient_.data(), width_);
+            blas::row_major_gemm<T>('T', 'N', d_, width_, n, T(1), rows_.data(), d_, dz_.data(),
+                                    width_, T(1), first_gradient_.data(), width_);
         else
             scatter(inputs, n);
         update(steps + 1);
+        return true;
     }
 
  private:
@@ -142,8 +142,8 @@ class Worker {
     void forward(const std::int32_t* inputs, std::ptrdiff_t n, std::ptrdiff_t steps) {
         if (transform_) {
             transformed_inputs(*transform_, inputs, n, rows_.data());
-            multiply<T>('N', 'N', n, width_, d_, T(1), rows_.data(), d_,
-                        network_.first.data + begin_, h_, T(0), z_.data(), width_);
+            blas::row_major_gemm<T>('N', 'N', n, width_, d_, T(1), rows_.data(), d_,
+                                    network_.first.data + begin_, h_, T(0), z_.data(), width_);
         } else {
             for (std::ptrdiff_t i = 0; i < n; ++i)
                 loops<T>().add_rows(network_.first.row(inputs[2 * i]) + begin_,
@@ -155,8 +155,9 @@ class Worker {
             for (std::ptrdiff_t i = 0; i < n; ++i)
                 loops<T>().slopes_of(training_.activation, z_.data() + i * width_, width_,
                                      shared_.slopes.data() + i * h_ + begin_);
-        multiply<T>('N', 'T', n, c_, width_, T(1), phi_.data(), width_,
-                    network_.second.data + begin_, h_, T(0), outputs(steps, thread_), c_);
+        blas::row_major_gemm<T>('N', 'T', n, c_, width_, T(1), phi_.data(), width_,
+                                network_.second.data + begin_, h_, T(0), outputs(steps, thread_),
+                                c_);
     }
 
     // dF = 2 / (n c) (F - Y); every thread sums for itself, in the same order.
@@ -176,24 +177,25 @@ class Worker {
         const T* first = network_.first.data;
         const T* second = network_.second.data;
         const T* slopes = shared_.slopes.data();
-        multiply<T>('T', 'N', width_, h_, c_, T(1), second + begin_, h_, second, h_, T(0),
-                    a_.data(), h_);
-        multiply<T>('T', 'N', width_, h_, d_, T(1), first + begin_, h_, first, h_, T(0), b_.data(),
-                    h_);
+        blas::row_major_gemm<T>('T', 'N', width_, h_, c_, T(1), second + begin_, h_, second, h_,
+                                T(0), a_.data(), h_);
+        blas::row_major_gemm<T>('T', 'N', width_, h_, d_, T(1), first + begin_, h_, first, h_, T(0),
+                                b_.data(), h_);
         if (curvature_ != 0) {  // through z: weight / n phi'' (A o B) p
             loops<T>().multiply_entries(a_.data(), b_.data(), width_ * h_, s_.data());
-            multiply<T>('N', 'T', n, width_, h_,
-                        weight * static_cast<T>(curvature_ / static_cast<double>(n)), slopes, h_,
-                        s_.data(), h_, T(1), dz_.data(), width_);
+            blas::row_major_gemm<T>('N', 'T', n, width_, h_,
+                                    weight * static_cast<T>(curvature_ / static_cast<double>(n)),
+                                    slopes, h_, s_.data(), h_, T(1), dz_.data(), width_);
         }
-        multiply<T>('T', 'N', width_, h_, n, static_cast<T>(1.0 / static_cast<double>(n)),
-                    slopes + begin_, h_, slopes, h_, T(0), s_.data(), h_);
+        blas::row_major_gemm<T>('T', 'N', width_, h_, n,
+                                static_cast<T>(1.0 / static_cast<double>(n)), slopes + begin_, h_,
+                                slopes, h_, T(0), s_.data(), h_);
         loops<T>().multiply_entries(b_.data(), s_.data(), width_ * h_, b_.data());
-        multiply<T>('N', 'T', c_, width_, h_, weight, second, h_, b_.data(), h_, T(1),
-                    second_gradient_.data(), width_);
+        blas::row_major_gemm<T>('N', 'T', c_, width_, h_, weight, second, h_, b_.data(), h_, T(1),
+                                second_gradient_.data(), width_);
         loops<T>().multiply_entries(a_.data(), s_.data(), width_ * h_, a_.data());
-        multiply<T>('N', 'T', d_, width_, h_, weight, first, h_, a_.data(), h_, T(1),
-                    first_gradient_.data(), width_);
+        blas::row_major_gemm<T>('N', 'T', d_, width_, h_, weight, first, h_, a_.data(), h_, T(1),
+                                first_gradient_.data(), width_);
     }
 
     // In a row of W1' at a time, what the inputs that use it add to its gradient.
@@ -247,16 +249,18 @@ void network_epoch(const Network<T>& network, const Training& training, ActiveIn
                    const std::int32_t* labels, const Matrix<const T>* transform, int threads) {
     threads = useful_threads(network.first.columns, threads);
     Shared<T> shared(network, training, threads);
-    std::vector<Worker<T>> workers;  // all memory is taken before threads start
+    std::vector<HiddenUnits<T>> units;  // all memory is taken before threads start
     for (int thread = 0; thread < threads; ++thread)
-        workers.emplace_back(network, training, transform, shared, thread, threads);
-    parallel_for(threads, threads, [&](std::ptrdiff_t, int thread) {
-        auto& worker = workers[static_cast<std::size_t>(thread)];
+        units.emplace_back(network, training, transform, shared, thread, threads);
+    run_together(threads, [&](int thread) {
+        auto& own = units[static_cast<std::size_t>(thread)];
         std::ptrdiff_t steps = training.steps;
         for (std::ptrdiff_t i = 0; i < inputs.rows; i += training.batch_size, ++steps)
-            worker.step(inputs.row(i), labels + i, std::min(training.batch_size, inputs.rows - i),
-                        steps);
+            if (!own.step(inputs.row(i), labels + i, std::min(training.batch_size, inputs.rows - i),
+                          steps))
+                return;
     });
+    if (interrupted()) throw Interrupted{};
 }
 
 template <class T>
@@ -269,14 +273,16 @@ void network_outputs(Activation activation, Matrix<const T> first, Matrix<const 
         std::vector<T> z = zeros<T>(n * h), rows = zeros<T>(transform ? n * d : 0);
         if (transform) {
             transformed_inputs(*transform, inputs.row(i), n, rows.data());
-            multiply<T>('N', 'N', n, h, d, T(1), rows.data(), d, first.data, h, T(0), z.data(), h);
+            blas::row_major_gemm<T>('N', 'N', n, h, d, T(1), rows.data(), d, first.data, h, T(0),
+                                    z.data(), h);
         } else {
             for (std::ptrdiff_t j = 0; j < n; ++j)
                 loops<T>().add_rows(first.row(inputs.row(i + j)[0]),
                                     first.row(inputs.row(i + j)[1]), h, z.data() + j * h);
         }
         loops<T>().activate(activation, z.data(), n * h, z.data());
-        multiply<T>('N', 'T', n, c, h, T(1), z.data(), h, second.data, h, T(0), out.row(i), c);
+        blas::row_major_gemm<T>('N', 'T', n, c, h, T(1), z.data(), h, second.data, h, T(0),
+                                out.row(i), c);
     });
 }
 

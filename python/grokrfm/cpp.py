@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,8 +22,9 @@ from .network_arrays import Network, Training
 class CppOperations(ArrayOperations):
     """Operations in C++ on NumPy arrays, float32 or float64, with the GIL released.
 
-    The number of threads is that of the BLAS: OPENBLAS_NUM_THREADS or
-    `threadpoolctl.threadpool_limits` govern both. What is not overridden here is the array source.
+    The number of threads is GROKRFM_NUM_THREADS from the environment or else that of the BLAS:
+    OPENBLAS_NUM_THREADS or `threadpoolctl.threadpool_limits` govern both. What is not overridden
+    here is the array source.
     """
 
     compiled = True
@@ -33,8 +36,19 @@ class CppOperations(ArrayOperations):
 
     @property
     def threads(self) -> int:
-        """Threads in use."""
-        return max((pool.num_threads for pool in self._blas.lib_controllers), default=1)
+        """Threads in use: as set, else the BLAS's, else (a BLAS not seen) one a processor."""
+        wanted = os.environ.get("GROKRFM_NUM_THREADS")
+        if wanted is not None:
+            if not wanted.strip().isdecimal() or int(wanted) < 1:
+                raise ValueError(
+                    f"GROKRFM_NUM_THREADS: expected a positive integer, got {wanted!r}"
+                )
+            return int(wanted)
+        if pools := self._blas.lib_controllers:
+            return max(pool.num_threads for pool in pools)
+        if sys.platform == "linux":
+            return len(os.sched_getaffinity(0))
+        return os.cpu_count() or 1
 
     @contextmanager
     def own_threads(self) -> Iterator[int]:
