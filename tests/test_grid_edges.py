@@ -1,4 +1,8 @@
-"""Rounds on the grid at their edges: starts that are not finite, and nothing to do."""
+"""Rounds on the grid at their edges: starts that are not finite, nothing to do, Ctrl-C."""
+
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -89,3 +93,39 @@ def test_nothing_to_do_is_refused(operations, d, classes):
     )
     with pytest.raises(ValueError, match="expected"):
         operations.grid_round(problem, np.zeros((classes, 1, n)), np.zeros((p, p)))
+
+
+# One class, one block: a thousand steps, since the residual is to become zero.
+LONG_SOLVE = """
+import os, signal, threading, time
+import numpy as np
+from grokrfm import _cpu
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+p = 401
+A = np.random.default_rng(0).normal(size=(2 * p, 2 * p)) / np.sqrt(2 * p)
+M, nothing = A @ A.T + np.eye(2 * p), np.zeros((2 * p, 2 * p))
+labels = np.add.outer(np.arange(p), np.arange(p)).astype(np.int32) % p
+unlabelled = np.full_like(labels, -1)
+
+def interrupt():
+    global sent
+    sent = time.perf_counter()
+    os.kill(os.getpid(), signal.SIGINT)
+
+threading.Timer(0.5, interrupt).start()
+try:
+    _cpu.grid_round(
+        M, (3.0, 0.0, 0.0), 0.0, labels, unlabelled, nothing, nothing, 0.0, 1000, [],
+        np.zeros((1, 1, p * p)), np.zeros((p, p)),
+    )
+except KeyboardInterrupt:
+    print(time.perf_counter() - sent)
+"""
+
+
+def test_ctrl_c_stops_a_solve_between_two_steps():
+    command = [sys.executable, "-c", LONG_SOLVE]
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    assert float(done.stdout) < 2

@@ -8,6 +8,7 @@
 
 #include "../common/conjugate_gradients.h"
 #include "grid_operator.h"
+#include "interruption.h"
 
 namespace grokrfm {
 
@@ -185,6 +186,7 @@ class GridSolver {
                 step[c] =
                     static_cast<T>(classes[c].step_length(curvature[c], round_.problem.tolerance));
             take_step(step, image);
+            if (interrupted()) throw Interrupted{};
             if (done == most || worst() <= round_.problem.tolerance) return done;
         }
     }
