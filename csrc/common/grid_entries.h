@@ -13,21 +13,21 @@ GROKRFM_HOST_DEVICE T shifted_norm(T m_xx, T m_yy, T m_xy, T shift) {
 
 // k(x, x) of the pair with that q - shift.
 template <class T>
-GROKRFM_HOST_DEVICE T kernel_diagonal(T pairs, T norms, T shift, T shifted_norm) {
-    const T q = shifted_norm + shift;
-    return pairs * q * q + norms * shifted_norm * shifted_norm;
+GROKRFM_HOST_DEVICE T kernel_diagonal(T pairs, T norms, T shift, T shifted) {
+    const T q = shifted + shift;
+    return pairs * q * q + norms * shifted * shifted;
 }
 
 // 1 / (k(x, x) + ridge) at a training pair; 0 elsewhere, and where that is not positive.
 template <class T>
-GROKRFM_HOST_DEVICE T inverse_diagonal(T mask, T diagonal, T ridge) {
+GROKRFM_HOST_DEVICE T inverted_diagonal(T mask, T diagonal, T ridge) {
     return mask > 0 && diagonal + ridge > 0 ? 1 / (diagonal + ridge) : T(0);
 }
 
-// f, with offset = norms t.
+// f, with offset = norms t and shifted = q - shift.
 template <class T>
-GROKRFM_HOST_DEVICE T output(T offset, T shifted_norm, T pairs, T w11, T w22, T w12) {
-    return pairs * (w11 + w22 + 2 * w12) + offset * shifted_norm;
+GROKRFM_HOST_DEVICE T output(T offset, T shifted, T pairs, T w11, T w22, T w12) {
+    return pairs * (w11 + w22 + 2 * w12) + offset * shifted;
 }
 
 // (K + ridge) V, of f and V.
@@ -39,8 +39,8 @@ GROKRFM_HOST_DEVICE T kernel_image(T mask, T f, T ridge, T v) {
 // P^-1 residual, of u = residual / diag and the images of the line sums of u: the coarse part of
 // the row and of the column.
 template <class T>
-GROKRFM_HOST_DEVICE T preconditioned(T u, T row, T column, T inverse_diagonal) {
-    return u - (row + column) * inverse_diagonal;
+GROKRFM_HOST_DEVICE T preconditioned(T u, T row, T column, T inverse) {
+    return u - (row + column) * inverse;
 }
 
 // A start scaled by `start_factor`, where 0 stands for zeros whatever the start.

@@ -2,25 +2,26 @@
 // ../grid_round.h.
 //
 // A block stores V[x, c, y] of m classes c, so that products from the right and from the left both
-// see one matrix. A row is one (x, c); `pitch` is p rounded up to whole lanes, zeros fill it.
+// see one matrix. `pitch` is p rounded up to whole lanes. V and the masks are zero beyond p; what
+// outputs hold there counts for nothing.
 //
-//             y = 0 ... p - 1  pitch
-//             +--------------+--+     from the right, V D:  all rows,      (p m) x pitch
-//     x = 0   | c = 0        | 0|     from the left, A V:   a row every x, p x (m pitch)
-//             | ...          | 0|     class c alone:        p x pitch, every m-th row
-//             | c = m - 1    | 0|
-//             +--------------+--+     Grids that all classes share, p x pitch, have the same pitch.
-//     x = 1   | c = 0        | 0|
-//             | ...          | 0|
+//                   y = 0 ... p - 1   pitch
+//                   +---------------+---+
+//     x = 0  c = 0  |               | 0 |     all rows:        (p m) x pitch,  for V [D | B']
+//            ...    |               | 0 |     a row every x:   p x (m pitch),  for [A | B] stacked
+//            m - 1  |               | 0 |     class c alone:   p x pitch, every m-th row
+//                   +---------------+---+
+//     x = 1  c = 0  |               | 0 |     Grids that all classes share are p x pitch, too.
+//            ...    |               | 0 |
 //
-//     reads               product                   writes
-//     V, [D | B']         (p m) x 2 pitch by p      right_products   [V D | V B'], row by row
-//     M o M, sums r, s    2p x m by 2p              lines            (M o M) [r; s]
-//     [A | B], stacked    p x (m pitch) by 2p       out              W12 but for its last term
-//     right_products, B   p x pitch by p, a class   out              + (V B')' B
+//     product            rows x columns, sums of   into
+//     V [D | B']         (p m) x 2 pitch, p        right_products
+//     (M o M) [r; s]     2p x m, 2p                lines
+//     [A | B] stacked    p x (m pitch), 2p         out: W12 but for its last term
+//     (V B')' B          p x pitch, p, a class     out, added
 //
-// Between the products, one pass over the rows makes `stacked` and `diagonals` of right_products,
-// and one at the end makes f of out and `diagonals`.
+// One pass over right_products makes `stacked` and `diagonals`; with the lines added, a last pass
+// makes f of out and `diagonals`.
 #pragma once
 
 #include <vector>

@@ -62,7 +62,7 @@ struct GridRound {
           test_mask(mask_of<T>(given.test_labels, map.pitch)),
           inverse(make_grid<T>(map.p, map.pitch, [&](auto x, auto y) {
               const auto at = static_cast<std::size_t>(x * map.pitch + y);
-              return inverse_diagonal(train_mask[at], map.diagonal()[at], given.ridge);
+              return inverted_diagonal(train_mask[at], map.diagonal()[at], given.ridge);
           })) {}
 
     const GridProblem<T>& problem;
@@ -86,7 +86,7 @@ class GridSolver {
     }
 
     // Takes the classes of the round from `row` on, which are rows of the solutions. Leaves
-    // solution, outputs and classes, and adds to the row of the Gram matrix.
+    // solution, outputs and classes, and adds to gram_row.
     void run(BlockShape block, std::ptrdiff_t row, Solutions<T> solutions) {
         shape = block;
         row_ = row;
@@ -120,7 +120,7 @@ class GridSolver {
     BlockBuffers<T> buffers;
     std::vector<T> solution, outputs, direction, image;  // the last two are free after run
     std::vector<ConjugateGradients> classes;
-    std::vector<double> gram_row;  // products of the newest solutions with the last ones, all runs
+    std::vector<double> gram_row;  // of the newest solutions with the last ones, all blocks so far
 
  private:
     // The predicted solution, scaled per class to the smallest error in the energy norm.

@@ -38,7 +38,7 @@ void prepare_runs(Device& device, const GridBlock<T> g, const T* feature_matrix,
         g.shifted_norms[pair] = norm;
         g.mask[pair] = mask;
         g.inverse_diagonal[pair] =
-            inverse_diagonal(mask, kernel_diagonal(pairs, norms, shift, norm), g.ridge);
+            inverted_diagonal(mask, kernel_diagonal(pairs, norms, shift, norm), g.ridge);
     });
 }
 
