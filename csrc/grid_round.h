@@ -21,6 +21,8 @@
 // 12 p^3 flops a class.
 #pragma once
 
+#include <stdexcept>
+#include <string>
 #include <vector>
 
 #include "common/views.h"
@@ -55,7 +57,9 @@ struct Solutions {
     T* of(std::ptrdiff_t c, std::ptrdiff_t k) const { return data + (c * depth + k) * n; }
 };
 
-// Sums over a range of classes; ranges add up.
+// Sums over a range of classes; ranges add up. A class whose numbers are not finite shows in them,
+// in its residual and in its own outputs, but not in what the other classes get. A start that is
+// not finite counts as zeros.
 template <class T>
 struct GridSums {
     std::vector<T> zqz;  // 2p x 2p, sum_c Z Q Z
@@ -66,6 +70,17 @@ struct GridSums {
     double train_squares = 0, test_squares = 0;  // of the outputs
     std::vector<double> products;                // depth, newest solution . k-th newest
 };
+
+// Throws std::invalid_argument unless there is something to solve: the work is divided by p and by
+// the number of classes.
+inline void check_extents(std::ptrdiff_t d, std::ptrdiff_t classes) {
+    if (d < 2 || d % 2 != 0)
+        throw std::invalid_argument(
+            "feature_matrix: expected an even number of rows, 2 at least, got " +
+            std::to_string(d));
+    if (classes < 1)
+        throw std::invalid_argument("solutions: expected one class at least, got none");
+}
 
 // Solves, evaluates and sums for a range of classes from first_class on. A solve puts its solutions
 // in front and drops the oldest. own: p x p, the output of each pair's own class where that class

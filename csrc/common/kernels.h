@@ -2,7 +2,7 @@
 //
 // A kernel is a functor with the value h and the slopes dh/ds and dh/dq_z; it is written once for
 // host and device, and nothing else in the code knows which kernel it runs. To add one: write the
-// functor, add it to `visit_kernel`, name it in python/grokrfm/kernels.py.
+// functor, add its name and it below, name it in python/grokrfm/kernels.py.
 #pragma once
 
 #include <stdexcept>
@@ -53,7 +53,7 @@ struct Gaussian {
     T gamma;
     GROKRFM_HOST_DEVICE T value(T s, T q_x, T q_z) const {
         const T delta = q_x + q_z - 2 * s;
-        return exp_nonpositive(-gamma * (delta > 0 ? delta : T(0)));
+        return exp_nonpositive(-gamma * nonnegative(delta));
     }
     GROKRFM_HOST_DEVICE Slopes<T> slopes(T s, T q_x, T q_z) const {
         const T d_s = 2 * gamma * value(s, q_x, q_z);
@@ -68,15 +68,15 @@ struct Laplace {
     T gamma;
     GROKRFM_HOST_DEVICE T value(T s, T q_x, T q_z) const {
         const T delta = q_x + q_z - 2 * s;
-        return exp_nonpositive(-gamma * square_root(delta > 0 ? delta : T(0)));
+        return exp_nonpositive(-gamma * square_root(nonnegative(delta)));
     }
     GROKRFM_HOST_DEVICE Slopes<T> slopes(T s, T q_x, T q_z) const {
         const T delta = q_x + q_z - 2 * s;
         // A squared distance below the rounding error of its three terms is no distance.
-        const bool apart = delta > 4 * epsilon<T>() * (magnitude(q_x) + magnitude(q_z));
-        const T distance = square_root(apart ? delta : T(1));
+        const bool together = delta <= 4 * epsilon<T>() * (magnitude(q_x) + magnitude(q_z));
+        const T distance = square_root(together ? T(1) : delta);
         const T d_s = gamma * exp_nonpositive(-gamma * distance) / distance;
-        return {apart ? d_s : T(0), apart ? T(-0.5) * d_s : T(0)};
+        return {together ? T(0) : d_s, together ? T(0) : T(-0.5) * d_s};
     }
 };
 
@@ -127,37 +127,58 @@ struct ReluNtk {
         return {value, slope};
     }
     GROKRFM_HOST_DEVICE T value(T s, T q_x, T q_z) const {
-        if (!(q_x > 0 && q_z > 0)) return 0;
+        if (q_x <= 0 || q_z <= 0) return 0;
         const T norm = square_root(q_x * q_z);
         return norm * theta(cosine(s, norm)).value;
     }
     GROKRFM_HOST_DEVICE Slopes<T> slopes(T s, T q_x, T q_z) const {
-        if (!(q_x > 0 && q_z > 0)) return {0, 0};
+        if (q_x <= 0 || q_z <= 0) return {0, 0};
         const T norm = square_root(q_x * q_z), rho = cosine(s, norm);
         const Theta at = theta(rho);
         return {at.slope, T(0.5) * norm / q_z * (at.value - rho * at.slope)};
     }
 };
 
+enum class KernelName { quadratic, general_quadratic, gaussian, laplace, quadratic_ntk, ntk };
+
+inline KernelName kernel_named(const std::string& name) {
+    if (name == "quadratic") return KernelName::quadratic;
+    if (name == "general_quadratic") return KernelName::general_quadratic;
+    if (name == "gaussian") return KernelName::gaussian;
+    if (name == "laplace") return KernelName::laplace;
+    if (name == "quadratic_ntk") return KernelName::quadratic_ntk;
+    if (name == "ntk") return KernelName::ntk;
+    throw std::invalid_argument("kernel: no compiled kernel function is named '" + name + "'");
+}
+
 // Which kernel, with its numbers, as the Python layer hands it over.
 struct KernelChoice {
-    std::string name;
+    KernelChoice(const std::string& name_, double scale_, int depth_)
+        : name(kernel_named(name_)), scale(scale_), depth(depth_) {}
+    KernelName name;
     double scale;
     int depth;
 };
 
-// Calls visitor(functor) with the functor of that name: the one place where names become kernels.
+// Calls visitor(functor) with the functor of that name.
 template <class T, class Visitor>
 auto visit_kernel(const KernelChoice& kernel, Visitor&& visitor) {
     const T scale = static_cast<T>(kernel.scale);
-    if (kernel.name == "quadratic") return visitor(Quadratic<T>{scale});
-    if (kernel.name == "general_quadratic") return visitor(GeneralQuadratic<T>{});
-    if (kernel.name == "gaussian") return visitor(Gaussian<T>{scale});
-    if (kernel.name == "laplace") return visitor(Laplace<T>{scale});
-    if (kernel.name == "quadratic_ntk") return visitor(QuadraticNtk<T>{scale});
-    if (kernel.name == "ntk") return visitor(ReluNtk<T>{kernel.depth});
-    throw std::invalid_argument("kernel: no compiled kernel function is named '" + kernel.name +
-                                "'");
+    switch (kernel.name) {
+        case KernelName::quadratic:
+            return visitor(Quadratic<T>{scale});
+        case KernelName::general_quadratic:
+            return visitor(GeneralQuadratic<T>{});
+        case KernelName::gaussian:
+            return visitor(Gaussian<T>{scale});
+        case KernelName::laplace:
+            return visitor(Laplace<T>{scale});
+        case KernelName::quadratic_ntk:
+            return visitor(QuadraticNtk<T>{scale});
+        case KernelName::ntk:
+            break;
+    }
+    return visitor(ReluNtk<T>{kernel.depth});
 }
 
 }  // namespace grokrfm

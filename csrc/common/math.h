@@ -35,6 +35,11 @@ GROKRFM_HOST_DEVICE float square_root(float x) {
 GROKRFM_HOST_DEVICE double square_root(double x) {
     return ::sqrt(x);
 }
+// max(x, 0), but NaN stays NaN.
+template <class T>
+GROKRFM_HOST_DEVICE T nonnegative(T x) {
+    return x < 0 ? T(0) : x;
+}
 GROKRFM_HOST_DEVICE float arc_cosine(float x) {
     return acosf(x);
 }
@@ -50,9 +55,10 @@ GROKRFM_HOST_DEVICE double exp_nonpositive(double x) {
     return ::exp(x);
 }
 #else
-// exp(x) for x <= 0, within 2 ulp; 0 below the smallest normal number. With k = round(x / ln 2) and
-// r = x - k ln 2, |r| <= ln(2)/2, it is 2^k times the Taylor polynomial of exp(r). Adding `magic`
-// (1.5 times 2^mantissa bits) rounds to an integer and leaves k in the low bits of the sum.
+// exp(x) for x <= 0, within 2 ulp; 0 below the smallest normal number; NaN stays NaN. With
+// r = x - k ln 2, k the integer next to x / ln 2, it is 2^k times the Taylor polynomial of exp(r).
+// Adding `magic` (1.5 times 2^mantissa bits) rounds to an integer and leaves k in the low bits of
+// the sum.
 GROKRFM_HOST_DEVICE double exp_nonpositive(double x) {
     constexpr double magic = 6755399441055744.0, log2_e = 1.4426950408889634;
     constexpr double ln2_high = 0.6931471803691238, ln2_low = 1.9082149292705877e-10;

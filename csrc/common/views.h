@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 namespace grokrfm {
 
@@ -16,5 +17,11 @@ struct Matrix {
 // n inputs, each the sum of the unit vectors named in its row; -1 names none. Every index is below
 // the size d of the feature matrix in use (the adapter has checked).
 using ActiveIndices = Matrix<const std::int32_t>;
+
+// Memory to work in.
+template <class T>
+std::vector<T> zeros(std::ptrdiff_t size) {
+    return std::vector<T>(static_cast<std::size_t>(size), T(0));
+}
 
 }  // namespace grokrfm

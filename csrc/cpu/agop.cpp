@@ -46,18 +46,6 @@ std::vector<SlotGroups> group_by_index(const std::int32_t* index, std::ptrdiff_t
     return result;
 }
 
-template <class T>
-GROKRFM_CLONES void gather(const T* __restrict source, const std::int32_t* __restrict order,
-                           std::ptrdiff_t size, T* __restrict out) {
-    for (std::ptrdiff_t i = 0; i < size; ++i) out[i] = source[order[i]];
-}
-
-template <class T>
-GROKRFM_CLONES void add_scaled(const T* __restrict source, T factor, std::ptrdiff_t size,
-                               T* __restrict out) {
-    for (std::ptrdiff_t i = 0; i < size; ++i) out[i] += factor * source[i];
-}
-
 // What one thread sums and works in.
 template <class T>
 struct Workspace {
@@ -72,12 +60,13 @@ struct Workspace {
     std::vector<T> table;
 };
 
-template <class T, class Kernel>
+template <class T>
 class AgopSum {
  public:
-    AgopSum(Kernel kernel, Matrix<const T> feature_matrix, ActiveIndices train,
+    AgopSum(const KernelChoice& kernel, Matrix<const T> feature_matrix, ActiveIndices train,
             Matrix<const T> dual_coefficients, std::ptrdiff_t block)
         : kernel_(kernel),
+          slope_in_norm_(visit_kernel<T>(kernel, [](auto k) { return k.slope_in_norm; })),
           points_(feature_matrix, train),
           bins_(feature_matrix.rows + 1),
           classes_(dual_coefficients.columns),
@@ -97,16 +86,16 @@ class AgopSum {
         const std::ptrdiff_t rows = last - first;
         for (std::size_t t = 0; t < slots_.size(); ++t) {
             sum_groups(t, rows, w);
-            if (t == 0 && Kernel::slope_in_norm != SlopeInNorm::none) sum_norm_terms(rows, w);
+            if (t == 0 && slope_in_norm_ != SlopeInNorm::none) sum_norm_terms(rows, w);
         }
-        if constexpr (Kernel::slope_in_norm != SlopeInNorm::none) add_norm_terms(first, last, w);
+        if (slope_in_norm_ != SlopeInNorm::none) add_norm_terms(first, last, w);
         const std::ptrdiff_t d = bins_ - 1;
         blas::syrk<T>(d, rows * classes_, 1, w.gradients.data(), bin_size_, 1, w.outer.data(), d);
     }
 
     Workspace<T> workspace() const {
         const std::ptrdiff_t d = bins_ - 1, n = points_.size, block = bin_size_ / classes_;
-        const bool general = Kernel::slope_in_norm == SlopeInNorm::general;
+        const bool general = slope_in_norm_ == SlopeInNorm::general;
         return {zeros<T>(d * d),
                 zeros<T>(n),
                 zeros<T>(bins_ * classes_),
@@ -121,7 +110,8 @@ class AgopSum {
     // Adds the sums of `from` to those of `to`.
     static void merge(const Workspace<T>& from, Workspace<T>& to) {
         const auto add = [](const std::vector<T>& source, std::vector<T>& sum) {
-            add_scaled(source.data(), T(1), static_cast<std::ptrdiff_t>(sum.size()), sum.data());
+            loops<T>().add_scaled(source.data(), T(1), static_cast<std::ptrdiff_t>(sum.size()),
+                                  sum.data());
         };
         add(from.outer, to.outer);
         add(from.slope_sums, to.slope_sums);
@@ -134,10 +124,10 @@ class AgopSum {
         for (std::size_t t = 0; t < slots_.size(); ++t)
             for (const Group& group : slots_[t].groups)
                 for (std::ptrdiff_t r = group.begin; r < group.end; ++r)
-                    add_scaled(sorted_coefficients_[t].data() + r * classes_,
-                               w.slope_sums[static_cast<std::size_t>(
-                                   slots_[t].order[static_cast<std::size_t>(r)])],
-                               classes_, sums.data() + group.bin * classes_);
+                    loops<T>().add_scaled(sorted_coefficients_[t].data() + r * classes_,
+                                          w.slope_sums[static_cast<std::size_t>(
+                                              slots_[t].order[static_cast<std::size_t>(r)])],
+                                          classes_, sums.data() + group.bin * classes_);
         blas::syrk<T>(bins_ - 1, classes_, T(-1) / static_cast<T>(points_.size), sums.data(),
                       classes_, 1, w.outer.data(), bins_ - 1);
     }
@@ -145,14 +135,14 @@ class AgopSum {
  private:
     void evaluate_slopes(std::ptrdiff_t first, std::ptrdiff_t last, Workspace<T>& w) const {
         const std::ptrdiff_t n = points_.size;
-        const bool general = Kernel::slope_in_norm == SlopeInNorm::general;
+        const bool general = slope_in_norm_ == SlopeInNorm::general;
         for (std::ptrdiff_t j = first; j < last; ++j) {
             T* row = w.slopes.data() + (j - first) * n;
             points_.fill_table(j, w.table.data());
             points_.inner_products(w.table.data(), 0, n, row);
-            apply_slopes(kernel_, points_.norms(), points_.norms()[j], n, row,
-                         general ? w.norm_slopes.data() + (j - first) * n : nullptr);
-            add_scaled(row, T(1), n, w.slope_sums.data());
+            loops<T>().apply_slopes(kernel_, points_.norms(), points_.norms()[j], n, row,
+                                    general ? w.norm_slopes.data() + (j - first) * n : nullptr);
+            loops<T>().add_scaled(row, T(1), n, w.slope_sums.data());
         }
     }
 
@@ -160,7 +150,8 @@ class AgopSum {
     void sum_groups(std::size_t t, std::ptrdiff_t rows, Workspace<T>& w) const {
         const std::ptrdiff_t n = points_.size;
         for (std::ptrdiff_t j = 0; j < rows; ++j)
-            gather(w.slopes.data() + j * n, slots_[t].order.data(), n, w.reordered.data() + j * n);
+            loops<T>().gather(w.slopes.data() + j * n, slots_[t].order.data(), n,
+                              w.reordered.data() + j * n);
         for (const Group& group : slots_[t].groups)
             blas::gemm<T>('N', 'N', classes_, rows, group.end - group.begin, 1,
                           sorted_coefficients_[t].data() + group.begin * classes_, classes_,
@@ -171,17 +162,17 @@ class AgopSum {
     // norm_terms = sum_i alpha_ic dh/dq_z(i, j), while slot 0 alone is in the gradients.
     void sum_norm_terms(std::ptrdiff_t rows, Workspace<T>& w) const {
         const std::ptrdiff_t n = points_.size, length = rows * classes_;
-        if constexpr (Kernel::slope_in_norm == SlopeInNorm::general) {
+        if (slope_in_norm_ == SlopeInNorm::general) {
             for (std::ptrdiff_t j = 0; j < rows; ++j)
-                gather(w.norm_slopes.data() + j * n, slots_[0].order.data(), n,
-                       w.reordered.data() + j * n);
+                loops<T>().gather(w.norm_slopes.data() + j * n, slots_[0].order.data(), n,
+                                  w.reordered.data() + j * n);
             blas::gemm<T>('N', 'N', classes_, rows, n, 1, sorted_coefficients_[0].data(), classes_,
                           w.reordered.data(), n, 0, w.norm_terms.data(), classes_);
         } else {
             std::fill_n(w.norm_terms.begin(), length, T(0));
             for (const Group& group : slots_[0].groups)
-                add_scaled(w.gradients.data() + group.bin * bin_size_, T(-0.5), length,
-                           w.norm_terms.data());
+                loops<T>().add_scaled(w.gradients.data() + group.bin * bin_size_, T(-0.5), length,
+                                      w.norm_terms.data());
         }
     }
 
@@ -190,13 +181,15 @@ class AgopSum {
             for (std::ptrdiff_t t = 0; t < points_.slots; ++t) {
                 const std::ptrdiff_t bin = points_.slot(t)[j];
                 const T* term = w.norm_terms.data() + (j - first) * classes_;
-                add_scaled(term, T(2), classes_,
-                           w.gradients.data() + bin * bin_size_ + (j - first) * classes_);
-                add_scaled(term, T(2), classes_, w.norm_sums.data() + bin * classes_);
+                loops<T>().add_scaled(
+                    term, T(2), classes_,
+                    w.gradients.data() + bin * bin_size_ + (j - first) * classes_);
+                loops<T>().add_scaled(term, T(2), classes_, w.norm_sums.data() + bin * classes_);
             }
     }
 
-    Kernel kernel_;
+    const KernelChoice& kernel_;
+    SlopeInNorm slope_in_norm_;
     Points<T> points_;
     std::ptrdiff_t bins_, classes_, bin_size_;
     std::vector<SlotGroups> slots_;
@@ -224,29 +217,26 @@ void sandwich(Matrix<const T> m, std::vector<T>& s, std::ptrdiff_t n, Matrix<T> 
 template <class T>
 void agop(const KernelChoice& kernel, Matrix<const T> feature_matrix, ActiveIndices train,
           Matrix<const T> dual_coefficients, bool centred, Matrix<T> out, int threads) {
-    visit_kernel<T>(kernel, [&](auto functor) {
-        const std::ptrdiff_t n = train.rows;
-        // The gradients of a block, (d + 1) x block x c, are kept to 1 MB, a core's cache: they are
-        // written by the group sums and read by the outer products right after.
-        const std::ptrdiff_t row_bytes = (feature_matrix.rows + 1) * dual_coefficients.columns *
-                                         static_cast<std::ptrdiff_t>(sizeof(T));
-        const std::ptrdiff_t block =
-            std::min(n, std::clamp<std::ptrdiff_t>((1 << 20) / row_bytes, 8, 128));
-        const std::ptrdiff_t blocks = block_count(n, block);
-        const AgopSum<T, decltype(functor)> sum(functor, feature_matrix, train, dual_coefficients,
-                                                block);
-        threads = static_cast<int>(std::clamp<std::ptrdiff_t>(threads, 1, blocks));
-        std::vector<Workspace<T>> workspaces;
-        for (int thread = 0; thread < threads; ++thread) workspaces.push_back(sum.workspace());
-        parallel_for(blocks, threads, [&](std::ptrdiff_t b, int thread) {
-            sum.add_block(b * block, std::min((b + 1) * block, n),
-                          workspaces[static_cast<std::size_t>(thread)]);
-        });
-        for (std::size_t thread = 1; thread < workspaces.size(); ++thread)
-            sum.merge(workspaces[thread], workspaces[0]);
-        if (centred) sum.centre(workspaces[0]);
-        sandwich(feature_matrix, workspaces[0].outer, n, out);
+    const std::ptrdiff_t n = train.rows;
+    // The gradients of a block, (d + 1) x block x c, are kept to 1 MB, a core's cache: they are
+    // written by the group sums and read by the outer products right after.
+    const std::ptrdiff_t row_bytes = (feature_matrix.rows + 1) * dual_coefficients.columns *
+                                     static_cast<std::ptrdiff_t>(sizeof(T));
+    const std::ptrdiff_t block =
+        std::min(n, std::clamp<std::ptrdiff_t>((1 << 20) / row_bytes, 8, 128));
+    const std::ptrdiff_t blocks = block_count(n, block);
+    const AgopSum<T> sum(kernel, feature_matrix, train, dual_coefficients, block);
+    threads = static_cast<int>(std::clamp<std::ptrdiff_t>(threads, 1, blocks));
+    std::vector<Workspace<T>> workspaces;
+    for (int thread = 0; thread < threads; ++thread) workspaces.push_back(sum.workspace());
+    parallel_for(blocks, threads, [&](std::ptrdiff_t b, int thread) {
+        sum.add_block(b * block, std::min((b + 1) * block, n),
+                      workspaces[static_cast<std::size_t>(thread)]);
     });
+    for (std::size_t thread = 1; thread < workspaces.size(); ++thread)
+        sum.merge(workspaces[thread], workspaces[0]);
+    if (centred) sum.centre(workspaces[0]);
+    sandwich(feature_matrix, workspaces[0].outer, n, out);
 }
 
 template void agop(const KernelChoice&, Matrix<const float>, ActiveIndices, Matrix<const float>,

@@ -26,6 +26,14 @@ void gemm(char op_a, char op_b, std::ptrdiff_t m, std::ptrdiff_t n, std::ptrdiff
           const T* a, std::ptrdiff_t lda, const T* b, std::ptrdiff_t ldb, T beta, T* c,
           std::ptrdiff_t ldc);
 
+// The same of row-major matrices.
+template <class T>
+void row_major_gemm(char op_a, char op_b, std::ptrdiff_t m, std::ptrdiff_t n, std::ptrdiff_t k,
+                    T alpha, const T* a, std::ptrdiff_t lda, const T* b, std::ptrdiff_t ldb, T beta,
+                    T* c, std::ptrdiff_t ldc) {
+    gemm<T>(op_b, op_a, n, m, k, alpha, b, ldb, a, lda, beta, c, ldc);
+}
+
 // Upper triangle of C = alpha A'A + beta C, column-major; A is k x n.
 template <class T>
 void syrk(std::ptrdiff_t n, std::ptrdiff_t k, T alpha, const T* a, std::ptrdiff_t lda, T beta, T* c,

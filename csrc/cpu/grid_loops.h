@@ -3,20 +3,15 @@
 // all that can be done in one pass over its arrays. Rows are summed in T, sums of rows in double.
 #pragma once
 
-#include <algorithm>
-#include <cstddef>
-
-#include "rows.h"
+#include "../common/grid_entries.h"
+#include "loops.h"
 
 namespace grokrfm {
 
-constexpr std::ptrdiff_t lanes = 8;
-
-struct BlockShape {
-    std::ptrdiff_t p, pitch, m;
-    std::ptrdiff_t rows() const { return p * m; }
-    std::ptrdiff_t size() const { return p * m * pitch; }
-};
+template <class T>
+static void set_zero(T* __restrict out, std::ptrdiff_t size) {
+    for (std::ptrdiff_t i = 0; i < size; ++i) out[i] = 0;
+}
 
 template <class T>
 GROKRFM_HOST_DEVICE T sum_of(const T* parts) {
@@ -27,9 +22,9 @@ GROKRFM_HOST_DEVICE T sum_of(const T* parts) {
 
 // sums[x, c] = sum_y V[x, c, y]; columns[c, y] = sum_x V[x, c, y]
 template <class T>
-GROKRFM_CLONES void line_sums(BlockShape shape, const T* __restrict v, T* __restrict sums,
-                              T* __restrict columns) {
-    std::fill(columns, columns + shape.m * shape.pitch, T(0));
+static void line_sums(BlockShape shape, const T* __restrict v, T* __restrict sums,
+                      T* __restrict columns) {
+    set_zero(columns, shape.m * shape.pitch);
     for (std::ptrdiff_t row = 0; row < shape.rows(); ++row, v += shape.pitch) {
         T* __restrict column = columns + row % shape.m * shape.pitch;
         T parts[lanes] = {};
@@ -44,9 +39,9 @@ GROKRFM_CLONES void line_sums(BlockShape shape, const T* __restrict v, T* __rest
 
 // result[c] = sum_{x, y} U[x, c, y] V[x, c, y]
 template <class T>
-GROKRFM_CLONES void dots(BlockShape shape, const T* __restrict u, const T* __restrict v,
-                         double* __restrict result) {
-    std::fill(result, result + shape.m, 0.0);
+static void dots(BlockShape shape, const T* __restrict u, const T* __restrict v,
+                 double* __restrict result) {
+    set_zero(result, shape.m);
     for (std::ptrdiff_t row = 0; row < shape.rows(); ++row, u += shape.pitch, v += shape.pitch) {
         T parts[lanes] = {};
         for (std::ptrdiff_t y = 0; y < shape.pitch; y += lanes)
@@ -57,8 +52,7 @@ GROKRFM_CLONES void dots(BlockShape shape, const T* __restrict u, const T* __res
 
 // u . v with products and sum in double
 template <class T>
-GROKRFM_CLONES double precise_dot(const T* __restrict u, const T* __restrict v,
-                                  std::ptrdiff_t size) {
+static double precise_dot(const T* __restrict u, const T* __restrict v, std::ptrdiff_t size) {
     double parts[lanes] = {};
     std::ptrdiff_t i = 0;
     for (; i + lanes <= size; i += lanes)
@@ -70,41 +64,46 @@ GROKRFM_CLONES double precise_dot(const T* __restrict u, const T* __restrict v,
 
 // out = sum_k weights[k] rows[k], of `count` rows of that size
 template <class T>
-GROKRFM_CLONES void combine_rows(const T* __restrict rows, std::ptrdiff_t count,
-                                 std::ptrdiff_t size, const double* __restrict weights,
-                                 T* __restrict out) {
-    std::fill(out, out + size, T(0));
+static void combine_rows(const T* __restrict rows, std::ptrdiff_t count, std::ptrdiff_t size,
+                         const double* __restrict weights, T* __restrict out) {
+    set_zero(out, size);
     for (std::ptrdiff_t k = 0; k < count; ++k, rows += size) {
         const T weight = static_cast<T>(weights[k]);
         for (std::ptrdiff_t i = 0; i < size; ++i) out[i] += weight * rows[i];
     }
 }
 
-// result[c] = sum_{x, y} grid[x, y] V[x, c, y]^power, power 1 or 2
-template <class T, int power>
-GROKRFM_CLONES void weighted_sums(BlockShape shape, const T* __restrict v, const T* __restrict grid,
-                                  double* __restrict result) {
-    std::fill(result, result + shape.m, 0.0);
+// result[c] = sum_{x, y} grid[x, y] term(V[x, c, y])
+template <class T, class Term>
+static void sum_weighted(BlockShape shape, const T* __restrict v, const T* __restrict grid,
+                         double* __restrict result, Term term) {
+    set_zero(result, shape.m);
     for (std::ptrdiff_t row = 0; row < shape.rows(); ++row, v += shape.pitch) {
         const T* __restrict weight = grid + row / shape.m * shape.pitch;
         T parts[lanes] = {};
         for (std::ptrdiff_t y = 0; y < shape.pitch; y += lanes)
-            for (std::ptrdiff_t k = 0; k < lanes; ++k)
-                parts[k] += weight[y + k] * (power == 2 ? v[y + k] * v[y + k] : v[y + k]);
+            for (std::ptrdiff_t k = 0; k < lanes; ++k) parts[k] += weight[y + k] * term(v[y + k]);
         result[row % shape.m] += static_cast<double>(sum_of(parts));
     }
+}
+template <class T>
+static void weighted_sums(BlockShape shape, const T* v, const T* grid, double* result) {
+    sum_weighted(shape, v, grid, result, [](T x) { return x; });
+}
+template <class T>
+static void weighted_squares(BlockShape shape, const T* v, const T* grid, double* result) {
+    sum_weighted(shape, v, grid, result, [](T x) { return x * x; });
 }
 
 // From products = V [D | B'] and the line sums r, s of V: stacked = [V D + diag(r) B; diag(s) D]
 // and, per class, the column sums of A o V B' and of B o V D.
 template <class T>
-GROKRFM_CLONES void combine_products(BlockShape shape, const T* __restrict products,
-                                     const T* __restrict sums, const T* __restrict columns,
-                                     const T* __restrict a, const T* __restrict b,
-                                     const T* __restrict d, T* __restrict stacked,
-                                     T* __restrict diagonals) {
+static void combine_products(BlockShape shape, const T* __restrict products,
+                             const T* __restrict sums, const T* __restrict columns,
+                             const T* __restrict a, const T* __restrict b, const T* __restrict d,
+                             T* __restrict stacked, T* __restrict diagonals) {
     const std::ptrdiff_t pitch = shape.pitch;
-    std::fill(diagonals, diagonals + 2 * shape.m * pitch, T(0));
+    set_zero(diagonals, 2 * shape.m * pitch);
     for (std::ptrdiff_t row = 0; row < shape.rows(); ++row) {
         const std::ptrdiff_t x = row / shape.m, c = row % shape.m;
         const T* __restrict vd = products + row * 2 * pitch;
@@ -126,23 +125,22 @@ GROKRFM_CLONES void combine_products(BlockShape shape, const T* __restrict produ
     }
 }
 
-// f = pairs (w11[x] + w22[y] + 2 f) + offset[c] grid[x, y], and its dots with V.
+// f on all pairs from W12, which it replaces, and the diagonals; its dots with V.
 template <class T>
-GROKRFM_CLONES void finish_outputs(BlockShape shape, const T* __restrict diagonals, T pairs,
-                                   const T* __restrict offset, const T* __restrict grid,
-                                   const T* __restrict v, T* __restrict f,
-                                   double* __restrict result) {
+static void finish_outputs(BlockShape shape, const T* __restrict diagonals, T pairs,
+                           const T* __restrict offset, const T* __restrict shifted_norms,
+                           const T* __restrict v, T* __restrict f, double* __restrict result) {
     const std::ptrdiff_t pitch = shape.pitch;
-    std::fill(result, result + shape.m, 0.0);
+    set_zero(result, shape.m);
     for (std::ptrdiff_t row = 0; row < shape.rows(); ++row, v += pitch, f += pitch) {
         const std::ptrdiff_t x = row / shape.m, c = row % shape.m;
         const T* __restrict w22 = diagonals + c * 2 * pitch + pitch;
-        const T* __restrict grid_row = grid + x * pitch;
+        const T* __restrict norm_row = shifted_norms + x * pitch;
         const T w11 = diagonals[c * 2 * pitch + x], t = offset[c];
         T parts[lanes] = {};
         for (std::ptrdiff_t y = 0; y < pitch; y += lanes)
             for (std::ptrdiff_t k = 0; k < lanes; ++k) {
-                const T value = pairs * (w11 + w22[y + k] + 2 * f[y + k]) + t * grid_row[y + k];
+                const T value = output(t, norm_row[y + k], pairs, w11, w22[y + k], f[y + k]);
                 f[y + k] = value;
                 parts[k] += v[y + k] * value;
             }
@@ -152,26 +150,26 @@ GROKRFM_CLONES void finish_outputs(BlockShape shape, const T* __restrict diagona
 
 // residual = -(mask f + ridge V)
 template <class T>
-GROKRFM_CLONES void negate_image(BlockShape shape, const T* __restrict f, const T* __restrict v,
-                                 const T* __restrict mask, T ridge, T* __restrict residual) {
+static void negate_image(BlockShape shape, const T* __restrict f, const T* __restrict v,
+                         const T* __restrict mask, T ridge, T* __restrict residual) {
     for (std::ptrdiff_t row = 0; row < shape.rows(); ++row) {
         const T* __restrict mask_row = mask + row / shape.m * shape.pitch;
         for (std::ptrdiff_t y = 0; y < shape.pitch; ++y, ++f, ++v, ++residual)
-            *residual = -(mask_row[y] * *f + ridge * *v);
+            *residual = -kernel_image(mask_row[y], *f, ridge, *v);
     }
 }
 
 // The first half of a step: V += step direction, residual -= step (mask image + ridge direction),
 // scaled = residual / diag, with the line sums of scaled and the squares of the residual.
 template <class T>
-GROKRFM_CLONES void advance(BlockShape shape, const T* __restrict step,
-                            const T* __restrict direction, const T* __restrict image,
-                            const T* __restrict mask, T ridge, const T* __restrict inverse_diagonal,
-                            T* __restrict v, T* __restrict residual, T* __restrict scaled,
-                            T* __restrict sums, T* __restrict columns, double* __restrict squares) {
+static void advance(BlockShape shape, const T* __restrict step, const T* __restrict direction,
+                    const T* __restrict image, const T* __restrict mask, T ridge,
+                    const T* __restrict inverse_diagonal, T* __restrict v, T* __restrict residual,
+                    T* __restrict scaled, T* __restrict sums, T* __restrict columns,
+                    double* __restrict squares) {
     const std::ptrdiff_t pitch = shape.pitch;
-    std::fill(columns, columns + shape.m * pitch, T(0));
-    std::fill(squares, squares + shape.m, 0.0);
+    set_zero(columns, shape.m * pitch);
+    set_zero(squares, shape.m);
     for (std::ptrdiff_t row = 0; row < shape.rows(); ++row) {
         const std::ptrdiff_t x = row / shape.m, c = row % shape.m;
         const T* __restrict mask_row = mask + x * pitch;
@@ -183,8 +181,8 @@ GROKRFM_CLONES void advance(BlockShape shape, const T* __restrict step,
             for (std::ptrdiff_t k = 0; k < lanes; ++k) {
                 const std::ptrdiff_t at = y + k;
                 v[at] += length * direction[at];
-                const T rest =
-                    residual[at] - length * (mask_row[at] * image[at] + ridge * direction[at]);
+                const T rest = residual[at] -
+                               length * kernel_image(mask_row[at], image[at], ridge, direction[at]);
                 residual[at] = rest;
                 const T u = rest * inverse_row[at];
                 scaled[at] = u;
@@ -200,13 +198,12 @@ GROKRFM_CLONES void advance(BlockShape shape, const T* __restrict step,
 
 // scaled -= (coarse[x, c] + coarse_columns[c, y]) / diag, and its dots with the residual.
 template <class T>
-GROKRFM_CLONES void subtract_coarse(BlockShape shape, const T* __restrict coarse,
-                                    const T* __restrict coarse_columns,
-                                    const T* __restrict inverse_diagonal,
-                                    const T* __restrict residual, T* __restrict scaled,
-                                    double* __restrict result) {
+static void subtract_coarse(BlockShape shape, const T* __restrict coarse,
+                            const T* __restrict coarse_columns,
+                            const T* __restrict inverse_diagonal, const T* __restrict residual,
+                            T* __restrict scaled, double* __restrict result) {
     const std::ptrdiff_t pitch = shape.pitch;
-    std::fill(result, result + shape.m, 0.0);
+    set_zero(result, shape.m);
     for (std::ptrdiff_t row = 0; row < shape.rows(); ++row, residual += pitch, scaled += pitch) {
         const std::ptrdiff_t x = row / shape.m, c = row % shape.m;
         const T* __restrict inverse_row = inverse_diagonal + x * pitch;
@@ -215,7 +212,8 @@ GROKRFM_CLONES void subtract_coarse(BlockShape shape, const T* __restrict coarse
         T parts[lanes] = {};
         for (std::ptrdiff_t y = 0; y < pitch; y += lanes)
             for (std::ptrdiff_t k = 0; k < lanes; ++k) {
-                const T z = scaled[y + k] - (row_value + column[y + k]) * inverse_row[y + k];
+                const T z =
+                    preconditioned(scaled[y + k], row_value, column[y + k], inverse_row[y + k]);
                 scaled[y + k] = z;
                 parts[k] += z * residual[y + k];
             }
@@ -223,22 +221,30 @@ GROKRFM_CLONES void subtract_coarse(BlockShape shape, const T* __restrict coarse
     }
 }
 
-// out = factor[c] out + other_factor[c] other, with the line sums of the result.
+// V times the factor of its class.
 template <class T>
-GROKRFM_CLONES void combine(BlockShape shape, const T* __restrict factor,
-                            const T* __restrict other_factor, const T* __restrict other,
-                            T* __restrict out, T* __restrict sums, T* __restrict columns) {
+static void scale_start(BlockShape shape, const T* __restrict factor, T* __restrict v) {
+    for (std::ptrdiff_t row = 0; row < shape.rows(); ++row, v += shape.pitch) {
+        const T scale = factor[row % shape.m];
+        for (std::ptrdiff_t y = 0; y < shape.pitch; ++y) v[y] = scaled_start(scale, v[y]);
+    }
+}
+
+// direction = scaled + factor[c] direction, with its line sums.
+template <class T>
+static void turn(BlockShape shape, const T* __restrict factor, const T* __restrict scaled,
+                 T* __restrict direction, T* __restrict sums, T* __restrict columns) {
     const std::ptrdiff_t pitch = shape.pitch;
-    std::fill(columns, columns + shape.m * pitch, T(0));
-    for (std::ptrdiff_t row = 0; row < shape.rows(); ++row, other += pitch, out += pitch) {
+    set_zero(columns, shape.m * pitch);
+    for (std::ptrdiff_t row = 0; row < shape.rows(); ++row, scaled += pitch, direction += pitch) {
         const std::ptrdiff_t c = row % shape.m;
         T* __restrict column = columns + c * pitch;
-        const T first = factor[c], second = other_factor[c];
+        const T kept = factor[c];
         T parts[lanes] = {};
         for (std::ptrdiff_t y = 0; y < pitch; y += lanes)
             for (std::ptrdiff_t k = 0; k < lanes; ++k) {
-                const T value = first * out[y + k] + second * other[y + k];
-                out[y + k] = value;
+                const T value = kept * direction[y + k] + scaled[y + k];
+                direction[y + k] = value;
                 column[y + k] += value;
                 parts[k] += value;
             }
@@ -248,8 +254,8 @@ GROKRFM_CLONES void combine(BlockShape shape, const T* __restrict factor,
 
 // Keeps, for each pair, the largest output and its class, first_class + c.
 template <class T>
-GROKRFM_CLONES void keep_best(BlockShape shape, const T* __restrict f, std::int32_t first_class,
-                              T* __restrict best, std::int32_t* __restrict best_class) {
+static void keep_best(BlockShape shape, const T* __restrict f, std::int32_t first_class,
+                      T* __restrict best, std::int32_t* __restrict best_class) {
     for (std::ptrdiff_t row = 0; row < shape.rows(); ++row, f += shape.pitch) {
         const std::ptrdiff_t x = row / shape.m;
         const auto label = first_class + static_cast<std::int32_t>(row % shape.m);
@@ -263,13 +269,13 @@ GROKRFM_CLONES void keep_best(BlockShape shape, const T* __restrict f, std::int3
     }
 }
 
-// In place, with products = V [Q12' | Q22] and h = Q11 V, the terms of Z Q Z:
-// cross[x, y] += sum_c r h + V Q22 o s, left = V Q22 + 2 r o Q12, h += 2 Q12 o s.
+// In place, with products = V [Q12' | Q22] and h = Q11 V, the entries of Z Q Z: those of h become
+// what is multiplied by V for block 22, and cross adds up over the classes.
 template <class T>
-GROKRFM_CLONES void combine_moments(BlockShape shape, const T* __restrict products,
-                                    const T* __restrict sums, const T* __restrict columns,
-                                    const T* __restrict q12, T* __restrict h, T* __restrict left,
-                                    T* __restrict cross) {
+static void combine_moments(BlockShape shape, const T* __restrict products,
+                            const T* __restrict sums, const T* __restrict columns,
+                            const T* __restrict q12, T* __restrict h, T* __restrict left,
+                            T* __restrict cross) {
     const std::ptrdiff_t pitch = shape.pitch;
     for (std::ptrdiff_t row = 0; row < shape.rows(); ++row, h += pitch, left += pitch) {
         const std::ptrdiff_t x = row / shape.m;
@@ -279,9 +285,10 @@ GROKRFM_CLONES void combine_moments(BlockShape shape, const T* __restrict produc
         T* __restrict cross_row = cross + x * pitch;
         const T r = sums[row];
         for (std::ptrdiff_t y = 0; y < pitch; ++y) {
-            cross_row[y] += r * h[y] + product[y] * s[y];
-            left[y] = product[y] + 2 * r * q[y];
-            h[y] += 2 * q[y] * s[y];
+            const MomentEntries<T> entries = moment_entries(product[y], h[y], r, s[y], q[y]);
+            cross_row[y] += entries.cross;
+            left[y] = entries.left;
+            h[y] = entries.right;
         }
     }
 }

@@ -1,13 +1,35 @@
 // The kernel of the quadratic family as an operator on a block of grids; mathematics in
-// ../grid_round.h. A block stores V[x, c, y], so that products from the left and from the right
-// both see one matrix. Grids shared by all classes have the block's pitch.
+// ../grid_round.h.
+//
+// A block stores V[x, c, y] of m classes c, so that products from the right and from the left both
+// see one matrix. `pitch` is p rounded up to whole lanes. V and the masks are zero beyond p; what
+// outputs hold there counts for nothing.
+//
+//                   y = 0 ... p - 1   pitch
+//                   +---------------+---+
+//     x = 0  c = 0  |               | 0 |     all rows:        (p m) x pitch,  for V [D | B']
+//            ...    |               | 0 |     a row every x:   p x (m pitch),  for [A | B] stacked
+//            m - 1  |               | 0 |     class c alone:   p x pitch, every m-th row
+//                   +---------------+---+
+//     x = 1  c = 0  |               | 0 |     Grids that all classes share are p x pitch, too.
+//            ...    |               | 0 |
+//
+//     product            rows x columns, sums of   into
+//     V [D | B']         (p m) x 2 pitch, p        right_products
+//     (M o M) [r; s]     2p x m, 2p                lines
+//     [A | B] stacked    p x (m pitch), 2p         out: W12 but for its last term
+//     (V B')' B          p x pitch, p, a class     out, added
+//
+// One pass over right_products makes `stacked` and `diagonals`; with the lines added, a last pass
+// makes f of out and `diagonals`.
 #pragma once
 
 #include <vector>
 
+#include "../common/grid_entries.h"
 #include "../grid_round.h"
 #include "blas.h"
-#include "grid_loops.h"
+#include "loops.h"
 #include "parallel.h"
 
 namespace grokrfm {
@@ -42,25 +64,33 @@ std::vector<T> side_by_side(const std::vector<T>& left, const std::vector<T>& ri
     return result;
 }
 
+// What the work on a block needs besides the block itself.
+template <class T>
+struct BlockBuffers {
+    explicit BlockBuffers(BlockShape shape)
+        : sums(zeros<T>(shape.rows())),
+          columns(zeros<T>(shape.m * shape.pitch)),
+          offset(zeros<T>(shape.m)),
+          norm_sums(static_cast<std::size_t>(shape.m), 0.0),
+          dots(norm_sums),
+          right_products(zeros<T>(2 * shape.size())),
+          stacked(zeros<T>(2 * shape.size())),
+          diagonals(zeros<T>(2 * shape.m * shape.pitch)),
+          lines(zeros<T>(2 * shape.rows())) {}
+
+    std::vector<T> sums, columns;         // r[x, c] and s[c, y]
+    std::vector<T> offset;                // m, norms t
+    std::vector<double> norm_sums, dots;  // m, t and V . f
+    std::vector<T> right_products;        // p x m x 2 x pitch
+    std::vector<T> stacked;               // 2 x p x m x pitch, [V D + diag(r) B; diag(s) D]
+    std::vector<T> diagonals;             // m x 2 x pitch, the diagonals of W11 and of W22
+    std::vector<T> lines;                 // 2p x m, a 2p x 2p matrix times [r; s]
+};
+
 template <class T>
 class GridOperator {
  public:
-    // What the work on a block needs besides the block itself. `sums` and `columns` are r and s.
-    struct Workspace {
-        explicit Workspace(BlockShape shape)
-            : sums(zeros<T>(shape.rows())),
-              columns(zeros<T>(shape.m * shape.pitch)),
-              offset(zeros<T>(shape.m)),
-              norm_sums(static_cast<std::size_t>(shape.m), 0.0),
-              dots(norm_sums),
-              products(zeros<T>(2 * shape.size())),
-              stacked(zeros<T>(2 * shape.size())),
-              diagonals(zeros<T>(2 * shape.m * shape.pitch)),
-              lines(zeros<T>(2 * shape.rows())) {}
-        std::vector<T> sums, columns, offset;
-        std::vector<double> norm_sums, dots;
-        std::vector<T> products, stacked, diagonals, lines;
-    };
+    const std::ptrdiff_t p, pitch;
 
     GridOperator(Matrix<const T> m, const QuadraticForm& form)
         : p(m.rows / 2),
@@ -76,82 +106,84 @@ class GridOperator {
           squares_(zeros<T>(4 * p * p)),
           shifted_norms_(make_grid<T>(p, pitch,
                                       [&](auto x, auto y) {
-                                          return m.row(x)[x] + m.row(p + y)[p + y] +
-                                                 2 * m.row(x)[p + y] - static_cast<T>(form.shift);
+                                          return shifted_norm(m.row(x)[x], m.row(p + y)[p + y],
+                                                              m.row(x)[p + y],
+                                                              static_cast<T>(form.shift));
                                       })),
-          diagonal(make_grid<T>(p, pitch, [&](auto x, auto y) {
-              const T shifted = shifted_norms_[static_cast<std::size_t>(x * pitch + y)];
-              const T q = shifted + static_cast<T>(form.shift);
-              return pairs_ * q * q + norms_ * shifted * shifted;
+          diagonal_(make_grid<T>(p, pitch, [&](auto x, auto y) {
+              return kernel_diagonal(pairs_, norms_, static_cast<T>(form.shift),
+                                     shifted_norms_[static_cast<std::size_t>(x * pitch + y)]);
           })) {
         for (std::size_t k = 0; k < squares_.size(); ++k) squares_[k] = m.data[k] * m.data[k];
     }
 
-    // out = f(V) on all pairs, given the line sums of V in the workspace; leaves V . f there.
-    void apply_to_summed(BlockShape shape, const T* v, Workspace& w, T* out) const {
-        sum_norms(shape, v, w);
-        T* products = w.products.data();
-        row_major_gemm<T>('N', shape.rows(), 2 * pitch, p, v, pitch, right_.data(), 2 * pitch, 0,
-                          products, 2 * pitch);
-        combine_products(shape, products, w.sums.data(), w.columns.data(), a_.data(), b_.data(),
-                         d_.data(), w.stacked.data(), w.diagonals.data());
-        // W12 = [A | B] stacked + (V B')' B
-        const std::ptrdiff_t width = shape.m * pitch;
-        row_major_gemm<T>('N', p, width, 2 * p, m_.data, 2 * p, w.stacked.data(), width, 0, out,
-                          width);
-        for (std::ptrdiff_t c = 0; c < shape.m; ++c)
-            row_major_gemm<T>('T', p, pitch, p, products + (2 * c + 1) * pitch, 2 * shape.m * pitch,
-                              b_.data(), pitch, 1, out + c * pitch, width);
-        add_squares(shape, w);
-        finish_outputs(shape, w.diagonals.data(), pairs_, w.offset.data(), shifted_norms_.data(), v,
-                       out, w.dots.data());
+    // k(x, x) on all pairs, p x pitch.
+    const std::vector<T>& diagonal() const { return diagonal_; }
+
+    // out = f(V) on all pairs; leaves V . f in the buffers.
+    void apply(BlockShape shape, const T* v, BlockBuffers<T>& buffers, T* out) const {
+        loops<T>().line_sums(shape, v, buffers.sums.data(), buffers.columns.data());
+        apply_to_summed(shape, v, buffers, out);
     }
 
-    void apply(BlockShape shape, const T* v, Workspace& w, T* out) const {
-        line_sums(shape, v, w.sums.data(), w.columns.data());
-        apply_to_summed(shape, v, w, out);
+    // The same, given the line sums of V in the buffers.
+    void apply_to_summed(BlockShape shape, const T* v, BlockBuffers<T>& buffers, T* out) const {
+        sum_norms(shape, v, buffers);
+        T* products = buffers.right_products.data();
+        row_major_gemm<T>('N', shape.rows(), 2 * pitch, p, v, pitch, right_.data(), 2 * pitch, 0,
+                          products, 2 * pitch);
+        loops<T>().combine_products(shape, products, buffers.sums.data(), buffers.columns.data(),
+                                    a_.data(), b_.data(), d_.data(), buffers.stacked.data(),
+                                    buffers.diagonals.data());
+        const std::ptrdiff_t width = shape.m * pitch;
+        row_major_gemm<T>('N', p, width, 2 * p, m_.data, 2 * p, buffers.stacked.data(), width, 0,
+                          out, width);
+        for (std::ptrdiff_t c = 0; c < shape.m; ++c)
+            row_major_gemm<T>('T', p, pitch, p, products + (2 * c + 1) * pitch, 2 * width,
+                              b_.data(), pitch, 1, out + c * pitch, width);
+        add_squares(shape, buffers);
+        loops<T>().finish_outputs(shape, buffers.diagonals.data(), pairs_, buffers.offset.data(),
+                                  shifted_norms_.data(), v, out, buffers.dots.data());
     }
 
     // t = sum V (q - shift) per class, for the kernels that use it.
-    void sum_norms(BlockShape shape, const T* v, Workspace& w) const {
+    void sum_norms(BlockShape shape, const T* v, BlockBuffers<T>& buffers) const {
         if (!uses_norms()) return;
-        weighted_sums<T, 1>(shape, v, shifted_norms_.data(), w.norm_sums.data());
-        for (std::size_t c = 0; c < w.norm_sums.size(); ++c)
-            w.offset[c] = norms_ * static_cast<T>(w.norm_sums[c]);
+        loops<T>().weighted_sums(shape, v, shifted_norms_.data(), buffers.norm_sums.data());
+        for (std::size_t c = 0; c < static_cast<std::size_t>(shape.m); ++c)
+            buffers.offset[c] = norms_ * static_cast<T>(buffers.norm_sums[c]);
     }
 
     bool uses_norms() const { return norms_ != 0; }
 
-    // lines[2p, m] = matrix [r; s] for a 2p x 2p matrix and the line sums in the workspace.
-    void multiply_lines(BlockShape shape, const T* matrix, Workspace& w) const {
-        row_major_gemm<T>('N', 2 * p, shape.m, p, matrix, 2 * p, w.sums.data(), shape.m, 0,
-                          w.lines.data(), shape.m);
+    // lines = matrix [r; s] for a 2p x 2p matrix and the line sums in the buffers.
+    void multiply_lines(BlockShape shape, const T* matrix, BlockBuffers<T>& buffers) const {
+        row_major_gemm<T>('N', 2 * p, shape.m, p, matrix, 2 * p, buffers.sums.data(), shape.m, 0,
+                          buffers.lines.data(), shape.m);
         // The columns are stored per class: their transpose is the second factor.
-        blas::gemm<T>('T', 'N', shape.m, 2 * p, p, T(1), w.columns.data(), pitch, matrix + p, 2 * p,
-                      T(1), w.lines.data(), shape.m);
+        blas::gemm<T>('T', 'N', shape.m, 2 * p, p, T(1), buffers.columns.data(), pitch, matrix + p,
+                      2 * p, T(1), buffers.lines.data(), shape.m);
     }
-
-    const std::ptrdiff_t p, pitch;
 
  private:
     // diagonals = 2 diagonals + (M o M) [r; s]
-    void add_squares(BlockShape shape, Workspace& w) const {
-        multiply_lines(shape, squares_.data(), w);
+    void add_squares(BlockShape shape, BlockBuffers<T>& buffers) const {
+        multiply_lines(shape, squares_.data(), buffers);
         for (std::ptrdiff_t half = 0; half < 2; ++half)
             for (std::ptrdiff_t x = 0; x < p; ++x)
                 for (std::ptrdiff_t c = 0; c < shape.m; ++c) {
-                    T& entry = w.diagonals[static_cast<std::size_t>((2 * c + half) * pitch + x)];
-                    entry =
-                        2 * entry + w.lines[static_cast<std::size_t>((half * p + x) * shape.m + c)];
+                    const auto line = static_cast<std::size_t>((half * p + x) * shape.m + c);
+                    T& entry =
+                        buffers.diagonals[static_cast<std::size_t>((2 * c + half) * pitch + x)];
+                    entry = 2 * entry + buffers.lines[line];
                 }
     }
 
-    T pairs_, norms_;
-    Matrix<const T> m_;  // its first p rows are [A | B]
-    std::vector<T> a_, b_, d_, right_, squares_, shifted_norms_;
-
- public:
-    const std::vector<T> diagonal;  // k(x, x) on all pairs
+    const T pairs_, norms_;
+    const Matrix<const T> m_;                 // its first p rows are [A | B]
+    const std::vector<T> a_, b_, d_, right_;  // right_ = [D | B']
+    std::vector<T> squares_;                  // M o M
+    const std::vector<T> shifted_norms_, diagonal_;
 };
 
 }  // namespace grokrfm

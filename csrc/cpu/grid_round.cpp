@@ -10,11 +10,11 @@ namespace grokrfm {
 
 namespace {
 
-// One thread's blocks: each is solved, scored and added to the moments.
+// One thread's share of a round: its blocks are solved, scored and added to the moments.
 template <class T>
-class Worker {
+class ThreadShare {
  public:
-    Worker(const GridRound<T>& round, BlockShape widest, std::ptrdiff_t depth)
+    ThreadShare(const GridRound<T>& round, BlockShape widest, std::ptrdiff_t depth)
         : round_(round),
           p_(widest.p),
           pitch_(widest.pitch),
@@ -29,7 +29,7 @@ class Worker {
         sums_.zqz = zeros<T>(4 * p_ * p_);
         sums_.tz = zeros<T>(4 * p_ * p_);
         sums_.best.assign(static_cast<std::size_t>(p_ * p_), -std::numeric_limits<T>::infinity());
-        sums_.best_class.assign(static_cast<std::size_t>(p_ * p_), 0);
+        sums_.best_class.assign(static_cast<std::size_t>(p_ * p_), round.first_class);
     }
 
     // Takes m classes of the round from `row` on.
@@ -37,8 +37,9 @@ class Worker {
              std::int32_t* iterations, double* residuals) {
         solver_.run({p_, pitch_, m}, row, solutions);
         for (std::ptrdiff_t c = 0; c < m; ++c) {
-            iterations[c] = solver_.iterations[static_cast<std::size_t>(c)];
-            residuals[c] = solver_.relative_residual(static_cast<std::size_t>(c));
+            const ConjugateGradients& solved = solver_.classes[static_cast<std::size_t>(c)];
+            iterations[c] = solved.iterations;
+            residuals[c] = solved.relative_residual();
         }
         add_scores(own, round_.first_class + static_cast<std::int32_t>(row));
         add_moments();
@@ -60,7 +61,7 @@ class Worker {
                 zqz(p_ + i, p_ + j) = T(0.5) * (s22_[ij] + s22_[ji]) + lines(p_ + i, p_ + j);
                 zqz(i, p_ + j) = zqz(p_ + j, i) = s12_[ij] + lines(i, p_ + j);
             }
-        sums_.products = solver_.products;
+        sums_.products = solver_.gram_row;
         return sums_;
     }
 
@@ -76,15 +77,16 @@ class Worker {
     // Largest output and its class, the own outputs, the squares on training and test pairs.
     void add_scores(Matrix<T> own, std::int32_t first_class) {
         const std::vector<T>& f = solver_.outputs;
-        keep_best(solver_.shape, f.data(), first_class, sums_.best.data(), sums_.best_class.data());
+        loops<T>().keep_best(solver_.shape, f.data(), first_class, sums_.best.data(),
+                             sums_.best_class.data());
         std::vector<double> squares(static_cast<std::size_t>(solver_.shape.m));
         const auto total = [&](const std::vector<T>& mask) {
-            weighted_sums<T, 2>(solver_.shape, f.data(), mask.data(), squares.data());
+            loops<T>().weighted_squares(solver_.shape, f.data(), mask.data(), squares.data());
             double sum = 0;
             for (const double square : squares) sum += square;
             return sum;
         };
-        sums_.train_squares += total(round_.mask);
+        sums_.train_squares += total(round_.train_mask);
         sums_.test_squares += total(round_.test_mask);
         const auto keep_own = [&](std::ptrdiff_t pair, std::size_t, std::size_t at) {
             own.data[pair] = f[at];
@@ -99,19 +101,19 @@ class Worker {
     void add_moments() {
         const BlockShape shape = solver_.shape;
         const std::ptrdiff_t m = shape.m, width = m * pitch_;
-        auto& w = solver_.workspace;
+        auto& buffers = solver_.buffers;
         const T* v = solver_.solution.data();
-        T *products = w.products.data(), *h = solver_.image.data();
+        T *products = buffers.right_products.data(), *h = solver_.image.data();
         T* left = solver_.direction.data();
-        line_sums(shape, v, w.sums.data(), w.columns.data());
+        loops<T>().line_sums(shape, v, buffers.sums.data(), buffers.columns.data());
         row_major_gemm<T>('N', shape.rows(), 2 * pitch_, p_, v, pitch_, q_right_.data(), 2 * pitch_,
                           0, products, 2 * pitch_);
         row_major_gemm<T>('N', p_, width, p_, q11_.data(), pitch_, v, width, 0, h, width);
         for (std::ptrdiff_t c = 0; c < m; ++c)
             row_major_gemm<T>('N', p_, pitch_, p_, products + c * 2 * pitch_, m * 2 * pitch_,
                               v + c * pitch_, width, 1, s12_.data(), pitch_);
-        combine_moments(shape, products, w.sums.data(), w.columns.data(), q12_.data(), h, left,
-                        s12_.data());
+        loops<T>().combine_moments(shape, products, buffers.sums.data(), buffers.columns.data(),
+                                   q12_.data(), h, left, s12_.data());
         // s11[x, x'] += sum_{c, y} left[x, c, y] V[x', c, y]; s22 += V'h over (x, c)
         blas::gemm<T>('T', 'N', p_, p_, width, T(1), v, width, left, width, T(1), s11_.data(),
                       pitch_);
@@ -123,28 +125,29 @@ class Worker {
 
     // sum_c [r; s][r; s]'
     void add_line_products(BlockShape shape) {
-        auto& w = solver_.workspace;
-        std::copy_n(w.sums.begin(), shape.rows(), w.lines.begin());
+        auto& buffers = solver_.buffers;
+        std::copy_n(buffers.sums.begin(), shape.rows(), buffers.lines.begin());
         for (std::ptrdiff_t c = 0; c < shape.m; ++c)
             for (std::ptrdiff_t y = 0; y < p_; ++y)
-                w.lines[static_cast<std::size_t>((p_ + y) * shape.m + c)] =
-                    w.columns[static_cast<std::size_t>(c * pitch_ + y)];
-        blas::gemm<T>('T', 'N', 2 * p_, 2 * p_, shape.m, T(1), w.lines.data(), shape.m,
-                      w.lines.data(), shape.m, T(1), line_products_.data(), 2 * p_);
+                buffers.lines[static_cast<std::size_t>((p_ + y) * shape.m + c)] =
+                    buffers.columns[static_cast<std::size_t>(c * pitch_ + y)];
+        blas::gemm<T>('T', 'N', 2 * p_, 2 * p_, shape.m, T(1), buffers.lines.data(), shape.m,
+                      buffers.lines.data(), shape.m, T(1), line_products_.data(), 2 * p_);
     }
 
     // sum t Z and sum t^2
     void add_norm_moments(BlockShape shape) {
-        auto& w = solver_.workspace;
-        round_.map.sum_norms(shape, solver_.solution.data(), w);
+        auto& buffers = solver_.buffers;
+        round_.map.sum_norms(shape, solver_.solution.data(), buffers);
         const auto tz = [&](std::ptrdiff_t i, std::ptrdiff_t j) -> T& {
             return sums_.tz[static_cast<std::size_t>(i * 2 * p_ + j)];
         };
         for (std::ptrdiff_t c = 0; c < shape.m; ++c) {
-            const double t = w.norm_sums[static_cast<std::size_t>(c)];
+            const double t = buffers.norm_sums[static_cast<std::size_t>(c)];
             sums_.t_squared += t * t;
             for (std::ptrdiff_t i = 0; i < 2 * p_; ++i)
-                tz(i, i) += static_cast<T>(t) * w.lines[static_cast<std::size_t>(i * shape.m + c)];
+                tz(i, i) +=
+                    static_cast<T>(t) * buffers.lines[static_cast<std::size_t>(i * shape.m + c)];
             for (std::ptrdiff_t x = 0; x < p_; ++x) {
                 const T* v = solver_.solution.data() + (x * shape.m + c) * pitch_;
                 for (std::ptrdiff_t y = 0; y < p_; ++y) {
@@ -189,6 +192,7 @@ GridSums<T> grid_round(const GridProblem<T>& problem, std::int32_t first_class,
                        Solutions<T> solutions, Matrix<T> own, std::int32_t* iterations,
                        double* residuals, int threads) {
     const std::ptrdiff_t classes = solutions.classes;
+    check_extents(problem.feature_matrix.rows, classes);
     const GridRound<T> round(problem, first_class, classes);
     threads = static_cast<int>(std::clamp<std::ptrdiff_t>(threads, 1, classes));
     // About ten grids a class are worked on at a time; a block's are kept to 2 MB, about a core's
@@ -199,17 +203,17 @@ GridSums<T> grid_round(const GridProblem<T>& problem, std::int32_t first_class,
     const std::ptrdiff_t width = std::clamp<std::ptrdiff_t>((1 << 21) / grids_bytes, 1, share);
     const std::ptrdiff_t blocks = std::min(block_count(share, width) * threads, classes);
     const BlockShape widest{round.map.p, round.map.pitch, block_count(classes, blocks)};
-    // Each thread makes its own worker, so that their memory is touched in parallel.
-    std::vector<std::optional<Worker<T>>> workers(static_cast<std::size_t>(threads));
+    // Each thread makes its own, so that their memory is touched in parallel.
+    std::vector<std::optional<ThreadShare<T>>> shares(static_cast<std::size_t>(threads));
     parallel_for(blocks, threads, [&](std::ptrdiff_t block, int thread) {
-        auto& worker = workers[static_cast<std::size_t>(thread)];
-        if (!worker) worker.emplace(round, widest, solutions.depth);
+        auto& mine = shares[static_cast<std::size_t>(thread)];
+        if (!mine) mine.emplace(round, widest, solutions.depth);
         const std::ptrdiff_t row = block * classes / blocks;
-        worker->run((block + 1) * classes / blocks - row, row, solutions, own, iterations + row,
-                    residuals + row);
+        mine->run((block + 1) * classes / blocks - row, row, solutions, own, iterations + row,
+                  residuals + row);
     });
-    GridSums<T>& total = workers[0]->finish();
-    for (std::size_t k = 1; k < workers.size(); ++k) merge(workers[k]->finish(), total);
+    GridSums<T>& total = shares[0]->finish();
+    for (std::size_t k = 1; k < shares.size(); ++k) merge(shares[k]->finish(), total);
     return std::move(total);
 }
 

@@ -20,26 +20,24 @@ void kernel_matrix(const KernelChoice& kernel, Matrix<const T> feature_matrix, A
     const bool symmetric = other == nullptr;
     const Points<T> rows(feature_matrix, inputs);
     const Points<T> columns(feature_matrix, symmetric ? inputs : *other);
-    visit_kernel<T>(kernel, [&](auto functor) {
-        parallel_for(block_count(rows.size, tile), threads, [&](std::ptrdiff_t block, int) {
-            const std::ptrdiff_t first = block * tile, last = std::min(first + tile, rows.size);
-            // The symmetric case starts at the diagonal tile and mirrors what lies beyond it.
-            const std::ptrdiff_t begin = symmetric ? first : 0, width = columns.size - begin;
-            std::vector<T> table(rows.table_size());
-            for (std::ptrdiff_t i = first; i < last; ++i) {
-                rows.fill_table(i, table.data());
-                T* row = out.row(i) + begin;
-                columns.inner_products(table.data(), begin, columns.size, row);
-                apply_value(functor, columns.norms() + begin, rows.norms()[i], width, row);
-            }
-            if (!symmetric) return;
-            for (std::ptrdiff_t j0 = first; j0 < columns.size; j0 += tile) {
-                const std::ptrdiff_t j1 = std::min(j0 + tile, columns.size);
-                for (std::ptrdiff_t j = j0; j < j1; ++j)
-                    for (std::ptrdiff_t i = first; i < std::min(last, j); ++i)
-                        out.row(j)[i] = out.row(i)[j];
-            }
-        });
+    parallel_for(block_count(rows.size, tile), threads, [&](std::ptrdiff_t block, int) {
+        const std::ptrdiff_t first = block * tile, last = std::min(first + tile, rows.size);
+        // The symmetric case starts at the diagonal tile and mirrors what lies beyond it.
+        const std::ptrdiff_t begin = symmetric ? first : 0, width = columns.size - begin;
+        std::vector<T> table(rows.table_size());
+        for (std::ptrdiff_t i = first; i < last; ++i) {
+            rows.fill_table(i, table.data());
+            T* row = out.row(i) + begin;
+            columns.inner_products(table.data(), begin, columns.size, row);
+            loops<T>().apply_value(kernel, columns.norms() + begin, rows.norms()[i], width, row);
+        }
+        if (!symmetric) return;
+        for (std::ptrdiff_t j0 = first; j0 < columns.size; j0 += tile) {
+            const std::ptrdiff_t j1 = std::min(j0 + tile, columns.size);
+            for (std::ptrdiff_t j = j0; j < j1; ++j)
+                for (std::ptrdiff_t i = first; i < std::min(last, j); ++i)
+                    out.row(j)[i] = out.row(i)[j];
+        }
     });
 }
 

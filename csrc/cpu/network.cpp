@@ -1,12 +1,15 @@
 #include "../network.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
+#include <limits>
 #include <stdexcept>
 #include <vector>
 
+#include "activations.h"
 #include "blas.h"
-#include "network_loops.h"
+#include "loops.h"
 #include "parallel.h"
 #include "spin_barrier.h"
 
@@ -21,24 +24,22 @@ Activation activation_named(const std::string& name) {
 
 namespace {
 
-template <class Body>
-void with_activation(Activation activation, const Body& body) {
-    switch (activation) {
-        case Activation::quadratic:
-            return body(activations::Quadratic{});
-        case Activation::relu:
-            return body(activations::Relu{});
-        case Activation::hermite:
-            return body(activations::Hermite{});
-    }
-}
-
-// Row-major C = alpha op(A) op(B) + beta C, (m, n); op(A) is (m, k).
+// The numbers of the step after which so many are done.
 template <class T>
-void multiply(char op_a, char op_b, std::ptrdiff_t m, std::ptrdiff_t n, std::ptrdiff_t k, T alpha,
-              const T* a, std::ptrdiff_t lda, const T* b, std::ptrdiff_t ldb, T beta, T* c,
-              std::ptrdiff_t ldc) {
-    blas::gemm<T>(op_b, op_a, n, m, k, alpha, b, ldb, a, lda, beta, c, ldc);
+Step<T> step_numbers(const Training& training, std::ptrdiff_t steps) {
+    const auto count = static_cast<double>(steps);
+    Step<T> step;
+    step.rate = static_cast<T>(training.learning_rate);
+    step.decay = static_cast<T>(training.weight_decay);
+    step.kept = static_cast<T>(1 - training.learning_rate * training.weight_decay);
+    step.mean_share = static_cast<T>(1 - training.beta_mean);
+    step.square_kept = static_cast<T>(training.beta_square);
+    step.square_share = static_cast<T>(1 - training.beta_square);
+    step.epsilon = static_cast<T>(training.epsilon);
+    step.mean_rate =
+        static_cast<T>(training.learning_rate / (1 - std::pow(training.beta_mean, count)));
+    step.root_scale = static_cast<T>(1 / std::sqrt(1 - std::pow(training.beta_square, count)));
+    return step;
 }
 
 // rows[i] = sum of the rows of R that input i names, (n, d)
@@ -47,7 +48,8 @@ void transformed_inputs(const Matrix<const T>& transform, const std::int32_t* in
                         std::ptrdiff_t n, T* rows) {
     const std::ptrdiff_t d = transform.columns;
     for (std::ptrdiff_t i = 0; i < n; ++i)
-        add_rows(transform.row(inputs[2 * i]), transform.row(inputs[2 * i + 1]), d, rows + i * d);
+        loops<T>().add_rows(transform.row(inputs[2 * i]), transform.row(inputs[2 * i + 1]), d,
+                            rows + i * d);
 }
 
 // What the threads of an epoch share.
@@ -61,21 +63,24 @@ struct Shared {
             slopes = zeros<T>(training.batch_size * network.first.columns);
     }
     SpinBarrier barrier;
-    std::vector<T>
-        outputs;  // of each thread's units, for this step and the one before, (2, t, n, c)
-    std::vector<T> slopes;  // phi'(z), (n, h), for the penalty
+    std::vector<T> outputs;  // of each thread's units, in this step and the last, (2, t, n, c)
+    std::vector<T> slopes;   // phi'(z), (n, h), for the penalty
+    // The step at which all stop if the epoch is interrupted. Thread 0 says so ahead of the barrier
+    // of that step: those who are still in the step before may see it, and finish theirs.
+    std::atomic<std::ptrdiff_t> end{std::numeric_limits<std::ptrdiff_t>::max()};
 };
 
 // One thread's hidden units, from `begin` on.
-template <class T, class Phi>
-class Worker {
+template <class T>
+class HiddenUnits {
  public:
-    Worker(const Network<T>& network, const Training& training, const Matrix<const T>* transform,
-           Shared<T>& shared, int thread, int threads)
+    HiddenUnits(const Network<T>& network, const Training& training,
+                const Matrix<const T>* transform, Shared<T>& shared, int thread, int threads)
         : network_(network),
           training_(training),
           transform_(transform),
           shared_(shared),
+          curvature_(visit_activation(training.activation, [](auto phi) { return phi.curvature; })),
           thread_(thread),
           threads_(threads),
           d_(network.first.rows),
@@ -93,28 +98,32 @@ class Worker {
             for (auto* block : {&a_, &b_, &s_}) *block = zeros<T>(width_ * h_);
     }
 
-    void step(const std::int32_t* inputs, const std::int32_t* labels, std::ptrdiff_t n,
+    // False if the epoch is to stop here.
+    bool step(const std::int32_t* inputs, const std::int32_t* labels, std::ptrdiff_t n,
               std::ptrdiff_t steps) {
+        if (thread_ == 0 && interrupted()) shared_.end = steps;
         forward(inputs, n, steps);
         shared_.barrier.wait();
+        if (steps >= shared_.end) return false;
         sum_errors(labels, n, steps);
         // dW2 = dF' phi and dz = (dF W2) phi'(z)
-        multiply<T>('T', 'N', c_, width_, n, T(1), errors_.data(), c_, phi_.data(), width_, T(0),
-                    second_gradient_.data(), width_);
-        multiply<T>('N', 'N', n, width_, c_, T(1), errors_.data(), c_,
-                    network_.second.data + begin_, h_, T(0), dz_.data(), width_);
-        times_slope<T, Phi>(z_.data(), n * width_, dz_.data());
+        blas::row_major_gemm<T>('T', 'N', c_, width_, n, T(1), errors_.data(), c_, phi_.data(),
+                                width_, T(0), second_gradient_.data(), width_);
+        blas::row_major_gemm<T>('N', 'N', n, width_, c_, T(1), errors_.data(), c_,
+                                network_.second.data + begin_, h_, T(0), dz_.data(), width_);
+        loops<T>().times_slope(training_.activation, z_.data(), n * width_, dz_.data());
         std::fill(first_gradient_.begin(), first_gradient_.end(), T(0));
         if (penalised()) {
             add_penalty(n);
             shared_.barrier.wait();  // all have read the weights that are now to change
         }
         if (transform_)
-            multiply<T>('T', 'N', d_, width_, n, T(1), rows_.data(), d_, dz_.data(), width_, T(1),
-                        first_gradient_.data(), width_);
+            blas::row_major_gemm<T>('T', 'N', d_, width_, n, T(1), rows_.data(), d_, dz_.data(),
+                                    width_, T(1), first_gradient_.data(), width_);
         else
             scatter(inputs, n);
         update(steps + 1);
+        return true;
     }
 
  private:
@@ -133,31 +142,33 @@ class Worker {
     void forward(const std::int32_t* inputs, std::ptrdiff_t n, std::ptrdiff_t steps) {
         if (transform_) {
             transformed_inputs(*transform_, inputs, n, rows_.data());
-            multiply<T>('N', 'N', n, width_, d_, T(1), rows_.data(), d_,
-                        network_.first.data + begin_, h_, T(0), z_.data(), width_);
+            blas::row_major_gemm<T>('N', 'N', n, width_, d_, T(1), rows_.data(), d_,
+                                    network_.first.data + begin_, h_, T(0), z_.data(), width_);
         } else {
             for (std::ptrdiff_t i = 0; i < n; ++i)
-                add_rows(network_.first.row(inputs[2 * i]) + begin_,
-                         network_.first.row(inputs[2 * i + 1]) + begin_, width_,
-                         z_.data() + i * width_);
+                loops<T>().add_rows(network_.first.row(inputs[2 * i]) + begin_,
+                                    network_.first.row(inputs[2 * i + 1]) + begin_, width_,
+                                    z_.data() + i * width_);
         }
-        activate<T, Phi>(z_.data(), n * width_, phi_.data());
+        loops<T>().activate(training_.activation, z_.data(), n * width_, phi_.data());
         if (penalised())
             for (std::ptrdiff_t i = 0; i < n; ++i)
-                slopes_of<T, Phi>(z_.data() + i * width_, width_,
-                                  shared_.slopes.data() + i * h_ + begin_);
-        multiply<T>('N', 'T', n, c_, width_, T(1), phi_.data(), width_,
-                    network_.second.data + begin_, h_, T(0), outputs(steps, thread_), c_);
+                loops<T>().slopes_of(training_.activation, z_.data() + i * width_, width_,
+                                     shared_.slopes.data() + i * h_ + begin_);
+        blas::row_major_gemm<T>('N', 'T', n, c_, width_, T(1), phi_.data(), width_,
+                                network_.second.data + begin_, h_, T(0), outputs(steps, thread_),
+                                c_);
     }
 
     // dF = 2 / (n c) (F - Y); every thread sums for itself, in the same order.
     void sum_errors(const std::int32_t* labels, std::ptrdiff_t n, std::ptrdiff_t steps) {
         std::copy_n(outputs(steps, 0), n * c_, errors_.data());
         for (int thread = 1; thread < threads_; ++thread)
-            add_row(outputs(steps, thread), n * c_, errors_.data());
+            loops<T>().add_row(outputs(steps, thread), n * c_, errors_.data());
         for (std::ptrdiff_t i = 0; i < n; ++i)
             errors_[static_cast<std::size_t>(i * c_ + labels[i])] -= T(1);
-        scale_row(static_cast<T>(2.0 / static_cast<double>(n * c_)), n * c_, errors_.data());
+        loops<T>().scale_row(static_cast<T>(2.0 / static_cast<double>(n * c_)), n * c_,
+                             errors_.data());
     }
 
     // The rows `begin` … of A, B and S, whence the gradients of the penalty in this thread's units.
@@ -166,35 +177,36 @@ class Worker {
         const T* first = network_.first.data;
         const T* second = network_.second.data;
         const T* slopes = shared_.slopes.data();
-        multiply<T>('T', 'N', width_, h_, c_, T(1), second + begin_, h_, second, h_, T(0),
-                    a_.data(), h_);
-        multiply<T>('T', 'N', width_, h_, d_, T(1), first + begin_, h_, first, h_, T(0), b_.data(),
-                    h_);
-        if (Phi::curvature != 0) {  // through z: weight / n phi'' (A o B) p
-            multiply_entries(a_.data(), b_.data(), width_ * h_, s_.data());
-            multiply<T>('N', 'T', n, width_, h_,
-                        weight * static_cast<T>(Phi::curvature / static_cast<double>(n)), slopes,
-                        h_, s_.data(), h_, T(1), dz_.data(), width_);
+        blas::row_major_gemm<T>('T', 'N', width_, h_, c_, T(1), second + begin_, h_, second, h_,
+                                T(0), a_.data(), h_);
+        blas::row_major_gemm<T>('T', 'N', width_, h_, d_, T(1), first + begin_, h_, first, h_, T(0),
+                                b_.data(), h_);
+        if (curvature_ != 0) {  // through z: weight / n phi'' (A o B) p
+            loops<T>().multiply_entries(a_.data(), b_.data(), width_ * h_, s_.data());
+            blas::row_major_gemm<T>('N', 'T', n, width_, h_,
+                                    weight * static_cast<T>(curvature_ / static_cast<double>(n)),
+                                    slopes, h_, s_.data(), h_, T(1), dz_.data(), width_);
         }
-        multiply<T>('T', 'N', width_, h_, n, static_cast<T>(1.0 / static_cast<double>(n)),
-                    slopes + begin_, h_, slopes, h_, T(0), s_.data(), h_);
-        multiply_entries(b_.data(), s_.data(), width_ * h_, b_.data());
-        multiply<T>('N', 'T', c_, width_, h_, weight, second, h_, b_.data(), h_, T(1),
-                    second_gradient_.data(), width_);
-        multiply_entries(a_.data(), s_.data(), width_ * h_, a_.data());
-        multiply<T>('N', 'T', d_, width_, h_, weight, first, h_, a_.data(), h_, T(1),
-                    first_gradient_.data(), width_);
+        blas::row_major_gemm<T>('T', 'N', width_, h_, n,
+                                static_cast<T>(1.0 / static_cast<double>(n)), slopes + begin_, h_,
+                                slopes, h_, T(0), s_.data(), h_);
+        loops<T>().multiply_entries(b_.data(), s_.data(), width_ * h_, b_.data());
+        blas::row_major_gemm<T>('N', 'T', c_, width_, h_, weight, second, h_, b_.data(), h_, T(1),
+                                second_gradient_.data(), width_);
+        loops<T>().multiply_entries(a_.data(), s_.data(), width_ * h_, a_.data());
+        blas::row_major_gemm<T>('N', 'T', d_, width_, h_, weight, first, h_, a_.data(), h_, T(1),
+                                first_gradient_.data(), width_);
     }
 
     // In a row of W1' at a time, what the inputs that use it add to its gradient.
     void scatter(const std::int32_t* inputs, std::ptrdiff_t n) {
         for (std::ptrdiff_t i = 0; i < 2 * n; ++i)
-            add_row(dz_.data() + i / 2 * width_, width_,
-                    first_gradient_.data() + inputs[i] * width_);
+            loops<T>().add_row(dz_.data() + i / 2 * width_, width_,
+                               first_gradient_.data() + inputs[i] * width_);
     }
 
     void update(std::ptrdiff_t steps) {
-        const Step<T> step(training_, steps);
+        const auto step = step_numbers<T>(training_, steps);
         for (std::ptrdiff_t v = 0; v < d_; ++v)
             take(step, first_gradient_.data() + v * width_, v * h_ + begin_, network_.first.data,
                  network_.first_mean, network_.first_square);
@@ -206,15 +218,16 @@ class Worker {
     void take(const Step<T>& step, const T* gradient, std::ptrdiff_t at, T* weights, T* mean,
               T* square) const {
         if (training_.adamw)
-            adamw_step(step, gradient, width_, weights + at, mean + at, square + at);
+            loops<T>().adamw_step(step, gradient, width_, weights + at, mean + at, square + at);
         else
-            sgd_step(step, gradient, width_, weights + at);
+            loops<T>().sgd_step(step, gradient, width_, weights + at);
     }
 
     const Network<T>& network_;
     const Training& training_;
     const Matrix<const T>* transform_;
     Shared<T>& shared_;
+    const double curvature_;
     const int thread_, threads_;
     const std::ptrdiff_t d_, c_, h_, begin_, width_;
     std::vector<T> z_, phi_, dz_;                      // (n, width)
@@ -235,19 +248,19 @@ template <class T>
 void network_epoch(const Network<T>& network, const Training& training, ActiveIndices inputs,
                    const std::int32_t* labels, const Matrix<const T>* transform, int threads) {
     threads = useful_threads(network.first.columns, threads);
-    with_activation(training.activation, [&](auto phi) {
-        Shared<T> shared(network, training, threads);
-        std::vector<Worker<T, decltype(phi)>> workers;  // all memory is taken before threads start
-        for (int thread = 0; thread < threads; ++thread)
-            workers.emplace_back(network, training, transform, shared, thread, threads);
-        parallel_for(threads, threads, [&](std::ptrdiff_t, int thread) {
-            auto& worker = workers[static_cast<std::size_t>(thread)];
-            std::ptrdiff_t steps = training.steps;
-            for (std::ptrdiff_t i = 0; i < inputs.rows; i += training.batch_size, ++steps)
-                worker.step(inputs.row(i), labels + i,
-                            std::min(training.batch_size, inputs.rows - i), steps);
-        });
+    Shared<T> shared(network, training, threads);
+    std::vector<HiddenUnits<T>> units;  // all memory is taken before threads start
+    for (int thread = 0; thread < threads; ++thread)
+        units.emplace_back(network, training, transform, shared, thread, threads);
+    run_together(threads, [&](int thread) {
+        auto& own = units[static_cast<std::size_t>(thread)];
+        std::ptrdiff_t steps = training.steps;
+        for (std::ptrdiff_t i = 0; i < inputs.rows; i += training.batch_size, ++steps)
+            if (!own.step(inputs.row(i), labels + i, std::min(training.batch_size, inputs.rows - i),
+                          steps))
+                return;
     });
+    if (interrupted()) throw Interrupted{};
 }
 
 template <class T>
@@ -260,15 +273,16 @@ void network_outputs(Activation activation, Matrix<const T> first, Matrix<const 
         std::vector<T> z = zeros<T>(n * h), rows = zeros<T>(transform ? n * d : 0);
         if (transform) {
             transformed_inputs(*transform, inputs.row(i), n, rows.data());
-            multiply<T>('N', 'N', n, h, d, T(1), rows.data(), d, first.data, h, T(0), z.data(), h);
+            blas::row_major_gemm<T>('N', 'N', n, h, d, T(1), rows.data(), d, first.data, h, T(0),
+                                    z.data(), h);
         } else {
             for (std::ptrdiff_t j = 0; j < n; ++j)
-                add_rows(first.row(inputs.row(i + j)[0]), first.row(inputs.row(i + j)[1]), h,
-                         z.data() + j * h);
+                loops<T>().add_rows(first.row(inputs.row(i + j)[0]),
+                                    first.row(inputs.row(i + j)[1]), h, z.data() + j * h);
         }
-        with_activation(activation,
-                        [&](auto phi) { activate<T, decltype(phi)>(z.data(), n * h, z.data()); });
-        multiply<T>('N', 'T', n, c, h, T(1), z.data(), h, second.data, h, T(0), out.row(i), c);
+        loops<T>().activate(activation, z.data(), n * h, z.data());
+        blas::row_major_gemm<T>('N', 'T', n, c, h, T(1), z.data(), h, second.data, h, T(0),
+                                out.row(i), c);
     });
 }
 

@@ -1,4 +1,4 @@
-// Rows of a kernel matrix by table look-ups: the leaf loops, compiled for several instruction sets.
+// Rows of a kernel matrix by table look-ups.
 //
 // For one evaluation point z the table t[v] = sum_{u active in z} M[u, v] holds every product that
 // can occur, so that x'Mz is a sum of k entries of t. The table has an extra entry, 0, to which the
@@ -10,55 +10,10 @@
 #include <cstdint>
 #include <vector>
 
-#include "../common/kernels.h"
 #include "../common/views.h"
-
-#if defined(GROKRFM_TARGET_CLONES)
-#define GROKRFM_CLONES __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
-#else
-#define GROKRFM_CLONES
-#endif
+#include "loops.h"
 
 namespace grokrfm {
-
-template <class T>
-GROKRFM_CLONES void add_row(const T* __restrict source, std::ptrdiff_t size, T* __restrict sum) {
-    for (std::ptrdiff_t v = 0; v < size; ++v) sum[v] += source[v];
-}
-
-template <class T>
-GROKRFM_CLONES void look_up(const T* __restrict table, const std::int32_t* __restrict index,
-                            std::ptrdiff_t size, bool first, T* __restrict out) {
-    if (first)
-        for (std::ptrdiff_t i = 0; i < size; ++i) out[i] = table[index[i]];
-    else
-        for (std::ptrdiff_t i = 0; i < size; ++i) out[i] += table[index[i]];
-}
-
-template <class T, class Kernel>
-GROKRFM_CLONES void apply_value(Kernel kernel, const T* __restrict q_x, T q_z, std::ptrdiff_t size,
-                                T* __restrict s) {
-    for (std::ptrdiff_t i = 0; i < size; ++i) s[i] = kernel.value(s[i], q_x[i], q_z);
-}
-
-// s becomes dh/ds; d_q, unless null, becomes dh/dq_z.
-template <class T, class Kernel>
-GROKRFM_CLONES void apply_slopes(Kernel kernel, const T* __restrict q_x, T q_z, std::ptrdiff_t size,
-                                 T* __restrict s, T* __restrict d_q) {
-    if (d_q == nullptr)
-        for (std::ptrdiff_t i = 0; i < size; ++i) s[i] = kernel.slopes(s[i], q_x[i], q_z).s;
-    else
-        for (std::ptrdiff_t i = 0; i < size; ++i) {
-            const Slopes<T> slopes = kernel.slopes(s[i], q_x[i], q_z);
-            s[i] = slopes.s;
-            d_q[i] = slopes.q_z;
-        }
-}
-
-template <class T>
-std::vector<T> zeros(std::ptrdiff_t size) {
-    return std::vector<T>(static_cast<std::size_t>(size), T(0));
-}
 
 // Inputs ready for look-ups: active indices slot by slot, and q_i = x_i'M x_i.
 template <class T>
@@ -92,13 +47,14 @@ class Points {
         const std::ptrdiff_t d = feature_matrix_.rows;
         std::fill(table, table + d + 1, T(0));
         for (std::ptrdiff_t t = 0; t < slots; ++t)
-            if (const std::int32_t u = slot(t)[i]; u < d) add_row(feature_matrix_.row(u), d, table);
+            if (const std::int32_t u = slot(t)[i]; u < d)
+                loops<T>().add_row(feature_matrix_.row(u), d, table);
     }
 
     // out[i - begin] = x_i'Mz for the z of the table.
     void inner_products(const T* table, std::ptrdiff_t begin, std::ptrdiff_t end, T* out) const {
         for (std::ptrdiff_t t = 0; t < slots; ++t)
-            look_up(table, slot(t) + begin, end - begin, t == 0, out);
+            loops<T>().look_up(table, slot(t) + begin, end - begin, t == 0, out);
     }
 
     const std::ptrdiff_t size, slots;

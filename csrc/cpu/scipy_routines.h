@@ -3,7 +3,9 @@
 
 #include <pybind11/pybind11.h>
 
+#include <sstream>
 #include <string>
+#include <type_traits>
 
 #include "blas.h"
 
@@ -11,13 +13,32 @@ namespace grokrfm {
 
 namespace py = pybind11;
 
+// Whether a C signature, as SciPy writes it, is one of this function type: of its integers above
+// all, which are 64 bits wide, under other names, in some builds. Real types go by SciPy's names.
+template <class... Parameters>
+bool has_signature(void (*)(Parameters*...), const std::string& text) {
+    const std::size_t open = text.find('('), close = text.rfind(')');
+    if (open == std::string::npos || close == std::string::npos) return false;
+    std::istringstream list(text.substr(open + 1, close - open - 1));
+    const auto next_is = [&](const std::string& type) {
+        std::string token;
+        std::getline(list >> std::ws, token, ',');
+        const bool other = token.empty() || token == "int *" || token == "char *";
+        return type.empty() ? !other : token == type;
+    };
+    const auto name_of = [](auto* parameter) {
+        using Type = std::remove_pointer_t<decltype(parameter)>;
+        return std::is_same_v<Type, int> ? "int *" : std::is_same_v<Type, char> ? "char *" : "";
+    };
+    return (next_is(name_of(static_cast<Parameters*>(nullptr))) && ...) && list.eof();
+}
+
 // The pointer behind scipy.linalg.cython_*'s capsule; its name is the C signature.
 template <class Function>
 void bind_routine(const py::object& module, const std::string& name, Function*& target) {
     const auto capsule = module.attr("__pyx_capi__")[py::str(name)].cast<py::capsule>();
     const std::string signature = capsule.name() == nullptr ? "" : capsule.name();
-    if (signature.find("int *") == std::string::npos ||
-        signature.find("int64") != std::string::npos || signature.find("long") != std::string::npos)
+    if (!has_signature(target, signature))
         throw py::import_error("grokrfm needs SciPy's BLAS with 32-bit integers; " + name +
                                " has signature " + signature);
     target = reinterpret_cast<Function*>(capsule.get_pointer());

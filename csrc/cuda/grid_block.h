@@ -6,6 +6,7 @@
 // the pitch too, width w = 2 pitch, so that every block begins at a multiple of 32 bytes.
 #pragma once
 
+#include "../common/conjugate_gradients.h"
 #include "launch.h"
 #include "operations.h"
 
@@ -35,9 +36,9 @@ struct GridBlock {
     T* parts;        // two sums a row of the grid
 
     // A class each, runs x m.
-    double *product, *curvature, *squares_left, *target_norm, *norm_sum;
+    ConjugateGradients* solves;
+    double *energy, *norm_sum;
     T *step, *factor;
-    std::int32_t *stopped, *iterations;
     // A run each.
     double* before;
     std::int32_t *active, *finished;
@@ -74,12 +75,11 @@ struct GridBlock {
         return y < p && train_labels[(at.run * p + at.x) * p + y] == first_class + at.c ? T(1)
                                                                                         : T(0);
     }
-    // ||y - (K + ridge) alpha|| / ||y||; absolute for a class without training pairs.
-    GROKRFM_HOST_DEVICE double relative_residual(std::ptrdiff_t c) const {
-        return square_root(squares_left[c]) / target_norm[c];
-    }
     GROKRFM_HOST_DEVICE bool is_open(std::ptrdiff_t c) const {
-        return active[c / m] != 0 && stopped[c] == 0 && relative_residual(c) > tolerance;
+        return active[c / m] != 0 && solves[c].is_open(tolerance);
+    }
+    GROKRFM_HOST_DEVICE double worst(std::ptrdiff_t run) const {
+        return worst_residual(solves + run * m, m);
     }
 
     Factor<T> grid(const T* v) const { return {'N', v, pitch, p * m * pitch}; }

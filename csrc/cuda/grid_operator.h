@@ -3,6 +3,7 @@
 // by class, [c, x, y], where the rest is [x, c, y]: the last pass over the outputs reads both.
 #pragma once
 
+#include "../common/grid_entries.h"
 #include "grid_block.h"
 
 namespace grokrfm::cuda {
@@ -27,17 +28,17 @@ void prepare_runs(Device& device, const GridBlock<T> g, const T* feature_matrix,
     const T shift = static_cast<T>(g.form.shift);
     for_rows(device, g.runs * g.p, g.pitch, [=] GROKRFM_BODY(std::ptrdiff_t row, std::ptrdiff_t y) {
         const std::ptrdiff_t run = row / g.p, x = row % g.p;
-        const std::int32_t label = y < g.p ? g.train_labels[row * g.p + y] : -1;
-        T q = 0;
-        if (y < g.p)
-            q = g.metric[g.of_matrix(run, x) + x] +
-                g.metric[g.of_matrix(run, g.pitch + y) + g.pitch + y] +
-                2 * g.metric[g.of_matrix(run, x) + g.pitch + y];
-        const T shifted = y < g.p ? q - shift : T(0);
-        const T diagonal = pairs * q * q + norms * shifted * shifted + g.ridge;
-        g.shifted_norms[row * g.pitch + y] = shifted;
-        g.mask[row * g.pitch + y] = label >= 0 ? T(1) : T(0);
-        g.inverse_diagonal[row * g.pitch + y] = label >= 0 && diagonal > 0 ? 1 / diagonal : T(0);
+        const bool inside = y < g.p;
+        const T mask = inside && g.train_labels[row * g.p + y] >= 0 ? T(1) : T(0);
+        const T* m_x = g.metric + g.of_matrix(run, x);
+        const T* m_y = g.metric + g.of_matrix(run, g.pitch + y);
+        const T norm =
+            inside ? shifted_norm(m_x[x], m_y[g.pitch + y], m_x[g.pitch + y], shift) : T(0);
+        const std::ptrdiff_t pair = row * g.pitch + y;
+        g.shifted_norms[pair] = norm;
+        g.mask[pair] = mask;
+        g.inverse_diagonal[pair] =
+            inverted_diagonal(mask, kernel_diagonal(pairs, norms, shift, norm), g.ridge);
     });
 }
 
@@ -99,10 +100,10 @@ void apply_to_summed(Device& device, const GridBlock<T> g, const T* v, T* out) {
         [=] GROKRFM_BODY(std::ptrdiff_t row, std::ptrdiff_t y, Sums<T, 1>& sums) {
             const auto at = g.split(row);
             const std::ptrdiff_t here = row * pitch + y, c = at.run * g.m + at.c;
-            T f = pairs * (g.diagonals[c * g.w + at.x] + g.diagonals[c * g.w + pitch + y] +
-                           2 * (out[here] + g.across[(c * pitch + at.x) * pitch + y]));
-            if (uses_norms)
-                f += norms * static_cast<T>(g.norm_sum[c]) * g.shifted_norms[g.of_pairs(at) + y];
+            const T w12 = out[here] + g.across[(c * pitch + at.x) * pitch + y];
+            const T offset = uses_norms ? norms * static_cast<T>(g.norm_sum[c]) : T(0);
+            const T f = output(offset, g.shifted_norms[g.of_pairs(at) + y], pairs,
+                               g.diagonals[c * g.w + at.x], g.diagonals[c * g.w + pitch + y], w12);
             out[here] = f;
             sums.value[0] += v[here] * (f + g.ridge * v[here]);
         },

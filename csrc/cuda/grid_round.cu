@@ -24,14 +24,14 @@ namespace {
 
 // What the sums over blocks are collected in, and what a block of classes works in.
 template <class T>
-struct Workspace {
+struct RoundArrays {
     GridBlock<T> g;
     T *s11, *s12, *s22;  // runs x p x pitch
     T* line_products;    // runs x w x w
     double *row_products, *class_products;
     double* squares;  // runs x p x 2: of the outputs on training and test pairs, by row
 
-    Workspace(Arena& arena, const GridRuns<T>& all, std::ptrdiff_t m) : g{} {
+    RoundArrays(Arena& arena, const GridRuns<T>& all, std::ptrdiff_t m) : g{} {
         const std::ptrdiff_t pitch = (all.p + lanes - 1) / lanes * lanes, w = 2 * pitch;
         const std::ptrdiff_t runs = all.runs, grid = runs * all.p * m * pitch;
         g.runs = runs, g.p = all.p, g.pitch = pitch, g.w = w, g.m = m;
@@ -51,12 +51,9 @@ struct Workspace {
         row_products = arena.take<double>(runs * all.p * m * most_depth);
         class_products = arena.take<double>(runs * m * most_depth);
         squares = arena.take<double>(runs * all.p * 2);
-        for (double** one :
-             {&g.product, &g.curvature, &g.squares_left, &g.target_norm, &g.norm_sum})
-            *one = arena.take<double>(runs * m);
+        g.solves = arena.take<ConjugateGradients>(runs * m);
+        g.energy = arena.take<double>(runs * m), g.norm_sum = arena.take<double>(runs * m);
         g.step = arena.take<T>(runs * m), g.factor = arena.take<T>(runs * m);
-        g.stopped = arena.take<std::int32_t>(runs * m);
-        g.iterations = arena.take<std::int32_t>(runs * m);
         g.before = arena.take<double>(runs);
         g.active = arena.take<std::int32_t>(runs);
         g.finished = arena.take<std::int32_t>(runs);
@@ -91,7 +88,8 @@ void add_scores(Device& device, const GridBlock<T> g, const GridRuns<T>& all, do
             const T* f = g.image + g.row(row / g.p, row % g.p, 0) * g.pitch + y;
             const std::int32_t train = g.train_labels[pair], test = g.test_labels[pair];
             const std::int32_t label = (train >= 0 ? train : test) - g.first_class;
-            T largest = first ? f[0] : best[pair], total = 0;
+            // From minus infinity: an output that is not a number is never the largest.
+            T largest = first ? T(-HUGE_VAL) : best[pair], total = 0;
             std::int32_t largest_class = first ? g.first_class : best_class[pair];
             for (std::int32_t c = 0; c < g.m; ++c) {
                 const T value = f[c * g.pitch];
@@ -147,12 +145,12 @@ void add_norm_moments(Device& device, const GridBlock<T> g, T* tz, double* t_squ
 //   12: sum Y V + r o H + X o s, and in all blocks (sum [r; s][r; s]') o Q.
 // H takes the place of the image, X and Y those of vd and vb, and V class by class that of across.
 template <class T>
-void add_moments(Device& device, const Workspace<T>& work) {
-    const GridBlock<T> g = work.g;
+void add_moments(Device& device, const RoundArrays<T>& arrays) {
+    const GridBlock<T> g = arrays.g;
     const std::ptrdiff_t p = g.p, pitch = g.pitch, width = g.m * pitch, block = p * width;
     const T *q12 = g.moment + pitch, *q22 = g.moment + pitch * g.w + pitch;
     const T* v = g.solution;
-    T *h = g.image, *left = g.direction, *cross = work.s12;
+    T *h = g.image, *left = g.direction, *cross = arrays.s12;
     sum_lines(device, g, v);
     device.multiply<T>(p * g.m, pitch, p, 1, g.grid(v), g.matrix(q22), 0, {g.vd, pitch, block},
                        g.runs);
@@ -167,35 +165,33 @@ void add_moments(Device& device, const Workspace<T>& work) {
                        {cross, pitch, p * pitch}, g.runs);
     for_rows(device, g.runs * p, pitch, [=] GROKRFM_BODY(std::ptrdiff_t pairs, std::ptrdiff_t y) {
         const std::ptrdiff_t run = pairs / p, x = pairs % p;
+        const T q = q12[g.of_matrix(run, x) + y];
         T sum = cross[pairs * pitch + y];
         for (std::ptrdiff_t c = 0; c < g.m; ++c) {
             const T* line = g.lines + (run * g.m + c) * g.w;
             const std::ptrdiff_t at = g.row(run, x, c) * pitch + y;
-            sum += line[x] * h[at] + g.vd[at] * line[pitch + y];
+            const auto entries = moment_entries(g.vd[at], h[at], line[x], line[pitch + y], q);
+            sum += entries.cross;
+            left[at] = entries.left;
+            h[at] = entries.right;
         }
         cross[pairs * pitch + y] = sum;
     });
-    for_rows(device, g.rows(), pitch, [=] GROKRFM_BODY(std::ptrdiff_t row, std::ptrdiff_t y) {
-        const auto at = g.split(row);
-        const T q = q12[g.of_matrix(at.run, at.x) + y];
-        const T* line = g.lines + g.of_class(at);
-        left[row * pitch + y] = g.vd[row * pitch + y] + 2 * line[at.x] * q;
-        h[row * pitch + y] += 2 * q * line[pitch + y];
-    });
     device.multiply<T>(p, p, width, 1, g.wide(left), g.transposed(g.wide(v)), 1,
-                       {work.s11, pitch, p * pitch}, g.runs);
+                       {arrays.s11, pitch, p * pitch}, g.runs);
     device.multiply<T>(p, pitch, p * g.m, 1, g.transposed(g.grid(v)), g.grid(h), 1,
-                       {work.s22, pitch, p * pitch}, g.runs);
+                       {arrays.s22, pitch, p * pitch}, g.runs);
     const Factor<T> lines{'N', g.lines, g.w, g.m * g.w};
     device.multiply<T>(g.w, g.w, g.m, 1, g.transposed(lines), lines, 1,
-                       {work.line_products, g.w, g.w * g.w}, g.runs);
+                       {arrays.line_products, g.w, g.w * g.w}, g.runs);
 }
 
 template <class T>
-void finish(Device& device, const Workspace<T>& work, const GridRuns<T>& all) {
-    const GridBlock<T> g = work.g;
+void finish(Device& device, const RoundArrays<T>& arrays, const GridRuns<T>& all) {
+    const GridBlock<T> g = arrays.g;
     const std::ptrdiff_t p = g.p, pitch = g.pitch, d = 2 * p;
-    const T *s11 = work.s11, *s12 = work.s12, *s22 = work.s22, *products = work.line_products;
+    const T *s11 = arrays.s11, *s12 = arrays.s12, *s22 = arrays.s22,
+            *products = arrays.line_products;
     T* zqz = all.zqz;
     for_rows(device, g.runs * d, d, [=] GROKRFM_BODY(std::ptrdiff_t row, std::ptrdiff_t j) {
         const std::ptrdiff_t run = row / d, i = row % d;
@@ -208,7 +204,7 @@ void finish(Device& device, const Workspace<T>& work, const GridRuns<T>& all) {
         zqz[row * d + j] = sum + products[at] * g.moment[at];
     });
     double *train = all.train_squares, *test = all.test_squares;
-    const double* squares = work.squares;
+    const double* squares = arrays.squares;
     sum_rows<2, double>(
         device, g.runs, p,
         [=] GROKRFM_BODY(std::ptrdiff_t run, std::ptrdiff_t x, Sums<double, 2>& sums) {
@@ -229,8 +225,8 @@ void report(Device& device, const GridBlock<T> g, const GridRuns<T>& all,
     const std::ptrdiff_t classes = all.classes;
     for_each(device, g.classes(), [=] GROKRFM_BODY(std::ptrdiff_t c) {
         const std::ptrdiff_t to = c / g.m * classes + first_row + c % g.m;
-        iterations[to] = g.iterations[c];
-        residuals[to] = g.relative_residual(c);
+        iterations[to] = g.solves[c].iterations;
+        residuals[to] = g.solves[c].relative_residual();
     });
 }
 
@@ -240,7 +236,7 @@ std::ptrdiff_t block_classes(const GridRuns<T>& all, std::size_t budget) {
     std::ptrdiff_t m = 1;
     const auto fits = [&](std::ptrdiff_t classes) {
         Arena count;
-        const Workspace<T> work(count, all, classes);
+        const RoundArrays<T> arrays(count, all, classes);
         return count.used() <= budget;
     };
     for (std::ptrdiff_t above = all.classes + 1; above - m > 1;) {
@@ -256,16 +252,16 @@ template <class T>
 void grid_round(Device& device, Arena& arena, const GridRuns<T>& all, std::size_t budget) {
     const std::ptrdiff_t most = block_classes(all, budget);
     const std::ptrdiff_t blocks = (all.classes + most - 1) / most;
-    Workspace<T> work(arena, all, (all.classes + blocks - 1) / blocks);
+    RoundArrays<T> arrays(arena, all, (all.classes + blocks - 1) / blocks);
     if (arena.counting()) return;
-    GridBlock<T>& g = work.g;
+    GridBlock<T>& g = arrays.g;
     const auto clear = [&](auto* data, std::ptrdiff_t count) {
         device.clear(data, static_cast<std::size_t>(count) * sizeof(*data));
     };
-    T* const sums[] = {work.s11, work.s12, work.s22};
+    T* const sums[] = {arrays.s11, arrays.s12, arrays.s22};
     for (T* pairs : sums) clear(pairs, all.runs * g.p * g.pitch);
-    clear(work.line_products, all.runs * g.w * g.w);
-    clear(work.squares, all.runs * g.p * 2);
+    clear(arrays.line_products, all.runs * g.w * g.w);
+    clear(arrays.squares, all.runs * g.p * 2);
     clear(all.tz, all.runs * 4 * g.p * g.p);
     clear(all.t_squared, all.runs);
     clear(all.products, all.runs * all.depth);
@@ -279,8 +275,7 @@ void grid_round(Device& device, Arena& arena, const GridRuns<T>& all, std::size_
             g.m = m;
             clear_grids(device, g);
         }
-        clear(g.iterations, g.classes());
-        clear(g.stopped, g.classes());
+        clear(g.solves, g.classes());
         clear(g.finished, all.runs);
         const bool solves = all.max_iterations > 0;
         if (solves)
@@ -295,14 +290,14 @@ void grid_round(Device& device, Arena& arena, const GridRuns<T>& all, std::size_
         }
         if (solves) {
             solve(device, g, all.max_iterations);
-            keep(device, g, all, row, work.row_products, work.class_products);
+            keep(device, g, all, row, arrays.row_products, arrays.class_products);
         }
         report(device, g, all, row);
-        add_scores(device, g, all, work.squares);
-        add_moments(device, work);
+        add_scores(device, g, all, arrays.squares);
+        add_moments(device, arrays);
         if (g.form.norms != 0) add_norm_moments(device, g, all.tz, all.t_squared);
     }
-    finish(device, work, all);
+    finish(device, arrays, all);
 }
 
 template void grid_round(Device&, Arena&, const GridRuns<float>&, std::size_t);

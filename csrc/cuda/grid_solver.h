@@ -1,8 +1,8 @@
-// Preconditioned conjugate gradients for a block of grids: the steps and the rule for stopping are
-// those of ../cpu/grid_solver.h, with the classes of a run where that has the classes of a thread.
-// Lengths, factors and flags of the classes stay on the device. A class that is done takes steps of
-// length zero, so when the host looks whether any is open changes nothing but the work: it looks
-// once a step where a step is long, and every other one where a step costs no more than the look.
+// Preconditioned conjugate gradients for a block of grids, by the rule of
+// ../common/conjugate_gradients.h for the classes of each run. Lengths, factors and flags of the
+// classes stay on the device. A class that is done takes steps of length zero, so when the host
+// looks whether any is open changes nothing but the work: it looks once a step where a step is
+// long, and every other one where a step costs no more than the look.
 //
 // Besides its products a step reads and writes 24 grids: 96 bytes an entry in float32, beside the
 // 10 p flops an entry of the products.
@@ -96,8 +96,8 @@ void measure(Device& device, const GridBlock<T> g) {
             const auto at = g.split(row);
             const std::ptrdiff_t here = row * g.pitch + y;
             const T target = g.target(at, y);
-            const T rest =
-                target - (g.mask[g.of_pairs(at) + y] * g.image[here] + g.ridge * g.solution[here]);
+            const T rest = target - kernel_image(g.mask[g.of_pairs(at) + y], g.image[here], g.ridge,
+                                                 g.solution[here]);
             g.residual[here] = rest;
             sums.value[0] += rest * rest;
             sums.value[1] += target;
@@ -107,8 +107,8 @@ void measure(Device& device, const GridBlock<T> g) {
             g.parts[row * 2 + 1] = sums.value[1];
         });
     sum_parts<2>(device, g, [=] GROKRFM_BODY(std::ptrdiff_t c, const Sums<double, 2>& sums) {
-        g.squares_left[c] = sums.value[0];
-        g.target_norm[c] = sums.value[1] > 0 ? square_root(sums.value[1]) : 1.0;
+        g.solves[c].squares = sums.value[0];
+        g.solves[c].target_norm = ConjugateGradients::norm_of_targets(sums.value[1]);
     });
 }
 
@@ -123,7 +123,7 @@ template <class T>
 void scale_start(Device& device, const GridBlock<T> g) {
     apply(device, g, g.solution, g.image);
     sum_parts<1>(device, g, [=] GROKRFM_BODY(std::ptrdiff_t c, const Sums<double, 1>& sums) {
-        g.curvature[c] = sums.value[0];
+        g.energy[c] = sums.value[0];
     });
     sum_rows<1, T>(
         device, g.rows(), g.pitch,
@@ -134,13 +134,13 @@ void scale_start(Device& device, const GridBlock<T> g) {
             g.parts[row] = sums.value[0];
         });
     sum_parts<1>(device, g, [=] GROKRFM_BODY(std::ptrdiff_t c, const Sums<double, 1>& sums) {
-        g.factor[c] = g.curvature[c] > 0 ? static_cast<T>(sums.value[0] / g.curvature[c]) : T(0);
+        g.factor[c] = static_cast<T>(start_factor(sums.value[0], g.energy[c]));
     });
     for_rows(device, g.rows(), g.pitch, [=] GROKRFM_BODY(std::ptrdiff_t row, std::ptrdiff_t y) {
         const auto at = g.split(row);
         const T factor = g.factor[at.run * g.m + at.c];
-        g.solution[row * g.pitch + y] *= factor;
-        g.image[row * g.pitch + y] *= factor;
+        for (T* grid : {g.solution, g.image})
+            grid[row * g.pitch + y] = scaled_start(factor, grid[row * g.pitch + y]);
     });
 }
 
@@ -154,8 +154,8 @@ void take_step(Device& device, const GridBlock<T> g) {
             const std::ptrdiff_t here = row * g.pitch + y, pair = g.of_pairs(at) + y;
             const T length = g.step[at.run * g.m + at.c], direction = g.direction[here];
             g.solution[here] += length * direction;
-            const T rest =
-                g.residual[here] - length * (g.mask[pair] * g.image[here] + g.ridge * direction);
+            const T rest = g.residual[here] -
+                           length * kernel_image(g.mask[pair], g.image[here], g.ridge, direction);
             const T u = rest * g.inverse_diagonal[pair];
             g.residual[here] = rest;
             g.scaled[here] = u;
@@ -169,12 +169,12 @@ void take_step(Device& device, const GridBlock<T> g) {
         });
     sum_columns(device, g, g.scaled);
     sum_parts<1>(device, g, [=] GROKRFM_BODY(std::ptrdiff_t c, const Sums<double, 1>& sums) {
-        g.squares_left[c] = sums.value[0];
+        g.solves[c].squares = sums.value[0];
     });
 }
 
-// scaled = P^-1 residual from u = scaled: u - (W coarse W'u) / diag; then the factor by which the
-// last direction goes into the next one, 0 after a start.
+// scaled = P^-1 residual from u = scaled: u - (W coarse W'u) / diag; then the share of the last
+// direction in the next one.
 template <class T>
 void precondition(Device& device, const GridBlock<T> g) {
     multiply_lines(device, g, g.coarse);
@@ -184,8 +184,8 @@ void precondition(Device& device, const GridBlock<T> g) {
             const auto at = g.split(row);
             const std::ptrdiff_t here = row * g.pitch + y;
             const T* line = g.line_images + g.of_class(at);
-            const T z = g.scaled[here] -
-                        (line[at.x] + line[g.pitch + y]) * g.inverse_diagonal[g.of_pairs(at) + y];
+            const T z = preconditioned(g.scaled[here], line[at.x], line[g.pitch + y],
+                                       g.inverse_diagonal[g.of_pairs(at) + y]);
             g.scaled[here] = z;
             sums.value[0] += z * g.residual[here];
         },
@@ -193,9 +193,7 @@ void precondition(Device& device, const GridBlock<T> g) {
             g.parts[row] = sums.value[0];
         });
     sum_parts<1>(device, g, [=] GROKRFM_BODY(std::ptrdiff_t c, const Sums<double, 1>& sums) {
-        const double next = sums.value[0];
-        g.factor[c] = g.product[c] > 0 ? static_cast<T>(next / g.product[c]) : T(0);
-        g.product[c] = next;
+        g.factor[c] = static_cast<T>(g.solves[c].direction_factor(sums.value[0]));
     });
 }
 
@@ -218,52 +216,33 @@ void turn(Device& device, const GridBlock<T> g) {
     sum_columns(device, g, g.direction);
 }
 
-// The length of the step from V . (K + ridge) V in the parts. A class with no positive curvature,
-// which an indefinite M can bring about, stops where it is.
+// The length of the step from V . (K + ridge) V in the parts.
 template <class T>
 void choose_step(Device& device, const GridBlock<T> g) {
     sum_parts<1>(device, g, [=] GROKRFM_BODY(std::ptrdiff_t c, const Sums<double, 1>& sums) {
-        const double curvature = sums.value[0];
-        g.step[c] = 0;
-        if (!g.is_open(c)) return;
-        if (!(curvature > 0 && g.product[c] > 0)) {
-            g.stopped[c] = 1;
-            return;
-        }
-        g.step[c] = static_cast<T>(g.product[c] / curvature);
-        ++g.iterations[c];
+        const bool active = g.active[c / g.m] != 0;
+        g.step[c] =
+            active ? static_cast<T>(g.solves[c].step_length(sums.value[0], g.tolerance)) : T(0);
     });
-}
-
-// The largest relative residual of a run's classes that have not stopped.
-template <class T>
-GROKRFM_HOST_DEVICE double worst(const GridBlock<T>& g, std::ptrdiff_t run) {
-    double result = 0;
-    for (std::ptrdiff_t c = run * g.m; c < (run + 1) * g.m; ++c) {
-        const double residual = g.stopped[c] != 0 ? 0 : g.relative_residual(c);
-        result = residual > result ? residual : result;
-    }
-    return result;
 }
 
 template <class T>
 void begin_pass(Device& device, const GridBlock<T> g) {
     for_each(device, g.runs, [=] GROKRFM_BODY(std::ptrdiff_t run) {
-        g.before[run] = worst(g, run);
+        g.before[run] = g.worst(run);
         g.active[run] = g.finished[run] == 0 && g.before[run] > g.tolerance ? 1 : 0;
     });
     for_each(device, g.classes(), [=] GROKRFM_BODY(std::ptrdiff_t c) {
         g.step[c] = 0;
-        g.product[c] = 0;
+        g.solves[c].product = 0;
     });
     device.clear(g.direction, static_cast<std::size_t>(g.grid_size()) * sizeof(T));
 }
 
-// A pass that does not halve what was left of a run is its last.
 template <class T>
 void end_pass(Device& device, const GridBlock<T> g) {
     for_each(device, g.runs, [=] GROKRFM_BODY(std::ptrdiff_t run) {
-        if (worst(g, run) > 0.5 * g.before[run]) g.finished[run] = 1;
+        if (is_last_pass(g.before[run], g.worst(run))) g.finished[run] = 1;
     });
 }
 
@@ -283,7 +262,7 @@ bool any_open(Device& device, const GridBlock<T> g) {
     return open > 0;
 }
 
-// At most so many steps, at least one; returns how many.
+// A pass: at most so many steps, at least one; returns how many.
 template <class T>
 int iterate(Device& device, const GridBlock<T> g, int most) {
     const auto p = static_cast<double>(g.p);
@@ -299,8 +278,7 @@ int iterate(Device& device, const GridBlock<T> g, int most) {
     }
 }
 
-// Until the recursion of every class says so, then the true residual; on from there as long as that
-// halves what is left. Leaves the outputs in `image`.
+// Pass by pass. Leaves the outputs in `image`.
 template <class T>
 void solve(Device& device, const GridBlock<T> g, int most) {
     while (most > 0) {

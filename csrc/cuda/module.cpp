@@ -142,6 +142,7 @@ void grid_round_binding(const Place& at, std::size_t budget, const py::object& f
         const Array features = array_of(feature_matrix, "feature_matrix");
         data_of<const T>(features, "feature_matrix", {r, -1, -1});
         const std::ptrdiff_t d = features.shape[1], p = d / 2;
+        check_extents(d, c);
         const Array weights = array_of(prediction, "prediction");
         const auto* weights_data = data_of<const double>(weights, "prediction", {r, -1});
         if (k < 1 || k > 8 || weights.shape[1] > k)

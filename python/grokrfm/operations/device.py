@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -44,8 +46,8 @@ class Device:
 class ThreadedHost(Device):
     """Host memory, and threads of our own over single-threaded BLAS.
 
-    The number of threads is that of the BLAS: OPENBLAS_NUM_THREADS or
-    `threadpoolctl.threadpool_limits` govern both.
+    The number of threads is GROKRFM_NUM_THREADS from the environment or else that of the BLAS:
+    OPENBLAS_NUM_THREADS or `threadpoolctl.threadpool_limits` govern both.
     """
 
     def __init__(self) -> None:
@@ -55,8 +57,19 @@ class ThreadedHost(Device):
 
     @property
     def threads(self) -> int:
-        """Threads in use."""
-        return max((pool.num_threads for pool in self._blas.lib_controllers), default=1)
+        """Threads in use: as set, else the BLAS's, else (a BLAS not seen) one a processor."""
+        wanted = os.environ.get("GROKRFM_NUM_THREADS")
+        if wanted is not None:
+            if not wanted.strip().isdecimal() or int(wanted) < 1:
+                raise ValueError(
+                    f"GROKRFM_NUM_THREADS: expected a positive integer, got {wanted!r}"
+                )
+            return int(wanted)
+        if pools := self._blas.lib_controllers:
+            return max(pool.num_threads for pool in pools)
+        if sys.platform == "linux":
+            return len(os.sched_getaffinity(0))
+        return os.cpu_count() or 1
 
     @contextmanager
     def own_threads(self) -> Iterator[int]:

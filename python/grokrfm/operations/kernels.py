@@ -120,7 +120,7 @@ def slopes(kernel: Kernel, s: Any, q_x: Any, q_z: Any, xp: Any = np) -> tuple[An
             return d_s, -0.5 * d_s
         case "laplace":
             delta = q_x + q_z - 2 * s
-            apart = delta > 4 * epsilon * (xp.abs(q_x) + xp.abs(q_z))
+            apart = ~(delta <= 4 * epsilon * (xp.abs(q_x) + xp.abs(q_z)))  # NaN is
             distance = xp.sqrt(xp.where(apart, delta, 1))
             d_s = kernel.scale * xp.exp(-kernel.scale * distance) / distance
             d_s = xp.where(apart, d_s, 0)
@@ -136,8 +136,8 @@ def slopes(kernel: Kernel, s: Any, q_x: Any, q_z: Any, xp: Any = np) -> tuple[An
 
 
 def _cosine(s: Any, q_x: Any, q_z: Any, xp: Any) -> tuple[Any, Any, Any]:
-    """Return √(q_x q_z), the cosine s/√(q_x q_z) and where both norms are positive."""
-    positive = (q_x > 0) & (q_z > 0)
+    """Return √(q_x q_z), the cosine s/√(q_x q_z) and where neither norm is ≤ 0."""
+    positive = ~((q_x <= 0) | (q_z <= 0))  # NaN is
     norm = xp.sqrt(xp.where(positive, q_x * q_z, 1))
     return norm, xp.clip(s / norm, -1, 1), positive
 
