@@ -139,7 +139,7 @@ LONG = {
     "kernel_matrix": "_cpu.kernel_matrix(deep, M, many, None, None, THREADS)",
     "decision_function": "_cpu.decision_function(deep, M, many, many, alpha_many, THREADS)",
     "agop": "_cpu.agop(deep, M, many, alpha_many, True, THREADS)",
-    "cholesky_solve": "_cpu.cholesky_solve(np.eye(9000), np.ones((9, 9000)), THREADS)",
+    "cholesky_solve": "_cpu.cholesky_solve(np.eye(6000), np.ones((9, 6000)), THREADS)",
     "grid_round": "long_round(THREADS)",
     "network_epoch": "long_epoch(THREADS)",
     "network_outputs": """_cpu.network_outputs(
@@ -156,10 +156,10 @@ def test_ctrl_c_stops_an_operation(operation, threads):
         import os, signal, threading, time
 
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        deep = SimpleNamespace(name="ntk", scale=1.0, depth=1)
+        deep = SimpleNamespace(name="ntk", scale=1.0, depth=4)
         M = M.astype(np.float32)
-        many = np.tile(points, (4, 1))
-        alpha_many = np.ones((20000, 8), np.float32)
+        many = np.tile(points, (2, 1))
+        alpha_many = np.ones((10000, 8), np.float32)
         wide = np.ones((2 * p, 4096))
 
         def long_epoch(threads):
