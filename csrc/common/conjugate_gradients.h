@@ -2,8 +2,8 @@
 //
 // A pass goes on until the recursion says of every class that it is done. Then the residual is
 // computed anew, and another pass begins unless the last one did not halve what was left. A class
-// that is done takes steps of length zero, and so does one whose numbers are no longer finite:
-// every comparison with its residual fails.
+// that is done takes steps of length zero, and so does one whose residual is not a number: no
+// comparison with it holds.
 #pragma once
 
 #include <cstddef>
