@@ -278,6 +278,25 @@ def test_indefinite_matrix_gives_a_solution_or_says_so():
     assert model.history_["residual"][0] < 1e-8
 
 
+def test_defaults():
+    assert RFMClassifier(61).get_params() == {
+        "modulus": 61,
+        "kernel": "quadratic",
+        "iterations": 30,
+        "bandwidth": 2.5,
+        "ridge": 0.0,
+        "agop_power": 0.5,
+        "centering": "per_class",
+        "backend": "auto",
+        "solver": "auto",
+        "dtype": "float32",
+        "tol": 1e-5,
+        "depth": 1,
+        "n_classes": None,
+        "n_tasks": 1,
+    }
+
+
 def test_scikit_learn_conventions():
     model = RFMClassifier(7, kernel="laplace", iterations=2)
     copy = clone(model)
