@@ -67,6 +67,8 @@ def test_matrices_come_back_in_double():
     assert symmetric[0, 1] == pytest.approx(2 + 5e-6, abs=1e-9)
     with pytest.raises(ValueError, match="entries that differ by 3e-05 from their mirror"):
         checks.check_symmetric("M", nearly + np.array([[0, 0], [2e-5, 0]]))
+    zeros = np.array([[1.0, 1e-9], [0.0, 1.0]])  # of the largest entry, that is
+    assert checks.check_symmetric("M", zeros)[0, 1] == 5e-10
     matrix, p = checks.check_blocks("M", np.eye(6))
     assert matrix.shape == (6, 6) and p == 3
     for bad in (np.eye(3), np.ones((2, 4)), np.empty((0, 0))):

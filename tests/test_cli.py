@@ -228,6 +228,7 @@ def test_help_and_info(run):
         assert done.returncode == 0
         for name in command.options:
             assert "--" + name.replace("_", "-") in done.stdout
+        assert "number of residues (default: 61)" in " ".join(done.stdout.split())
     info = json.loads(run("info").stdout)
     assert info["compiled"] is True and info["compiler"] and info["blas"]
 

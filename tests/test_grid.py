@@ -352,8 +352,9 @@ def test_resumed_run_keeps_as_many_solutions_as_it_began_with(monkeypatch):
     with monkeypatch.context() as few:
         few.setattr(GridMachine, "depth", 3)
         whole = fit([lambda current: checkpoints.append(current.checkpoint())])
-    for expected, resumed in zip(whole, fit(checkpoint=checkpoints[4]), strict=True):
-        np.testing.assert_array_equal(resumed, expected)
+    for _ in range(2):  # going on leaves the checkpoint alone
+        for expected, resumed in zip(whole, fit(checkpoint=checkpoints[4]), strict=True):
+            np.testing.assert_array_equal(resumed, expected)
     wrong = {**checkpoints[4], "solutions": checkpoints[4]["solutions"][:, :, 1:]}
     with pytest.raises(ValueError, match="checkpoint: expected float32 solutions of shape"):
         fit(checkpoint=wrong)
