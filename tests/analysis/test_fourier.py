@@ -83,7 +83,8 @@ def test_single_frequency():
     block = features.circulant(np.cos(2 * np.pi * k * np.arange(p) / p))
     energies = fourier.line_energies(block, "circulant")
     np.testing.assert_allclose(energies[[k, p - k]], 0.5)
-    assert fourier.inverse_participation_ratio(energies) == pytest.approx(0.5)
+    for scale in (1, 3):  # of the share of each frequency, whatever the sum
+        assert fourier.inverse_participation_ratio(scale * energies) == pytest.approx(0.5)
     flat = fourier.line_energies(features.circulant(np.eye(p)[0] - 1 / p), "circulant")
     assert fourier.inverse_participation_ratio(flat) == pytest.approx(1 / (p - 1))
     assert np.isnan(fourier.inverse_participation_ratio(np.ones(1)))

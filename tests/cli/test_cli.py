@@ -4,6 +4,7 @@ import inspect
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from grokrfm import FCNClassifier, ModularTask, RFMClassifier
 from grokrfm.cli.run import RUN
 from grokrfm.cli.train_net import TRAIN_NET
+from grokrfm.experiments import RunFolder
 
 COMMAND = [sys.executable, "-m", "grokrfm"]
 
@@ -227,6 +229,7 @@ def test_help_and_info(run):
         assert done.returncode == 0
         for name in command.options:
             assert "--" + name.replace("_", "-") in done.stdout
+        assert "number of residues (default: 61)" in " ".join(done.stdout.split())
     info = json.loads(run("info").stdout)
     assert info["compiled"] is True and info["compiler"] and info["blas"]
 
@@ -262,6 +265,9 @@ def test_killed_run_resumes_to_the_same_history(command, run, tmp_path):
     assert max(rounds_seen) < 61, "the run ended before it could be killed"
     done = run(command[0], "--resume", "broken")
     assert done.returncode == 0, done.stderr
+    # From its checkpoint on, which may miss the last round that was written.
+    again = len(re.findall(r"^(?:iteration|epoch) ", done.stdout, re.MULTILINE))
+    assert 61 - rounds_seen[-1] <= again <= 62 - rounds_seen[-1]
     histories = [
         [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
         for name in ("whole", "broken")
@@ -274,6 +280,22 @@ def test_killed_run_resumes_to_the_same_history(command, run, tmp_path):
     assert not (broken / "checkpoint.npz").exists()
     again = run(command[0], "--resume", "broken")
     assert again.returncode == 2 and "complete, nothing to resume" in again.stderr
+
+
+@pytest.mark.parametrize(
+    "every, expected", [(0, []), (1, [0, 1, 2, 3, 4, 5]), (2, [1, 3, 5]), (5, [4]), (7, [])]
+)
+def test_checkpoints_after_so_many_rounds(every, expected, run, monkeypatch):
+    """None after the last round: the run is complete then."""
+    stored = []
+    monkeypatch.setitem(sys.modules, "matplotlib", None)  # no picture
+    monkeypatch.setattr(
+        RunFolder,
+        "store_checkpoint",
+        lambda self, current: stored.append(int(current.record["iteration"])),
+    )
+    run("run", "--modulus", "5", "--iterations", "6", "--checkpoint-every", str(every))
+    assert stored == expected
 
 
 def test_every_run_has_a_folder_of_its_own(run, tmp_path, monkeypatch):

@@ -424,6 +424,25 @@ def test_smallest_network():
     assert np.isfinite(repeated.history_["train_mse"]).all()
 
 
+def test_defaults_are_those_of_the_paper():
+    assert FCNClassifier(61).get_params() == {
+        "modulus": 61,
+        "hidden_width": 1024,
+        "activation": "quadratic",
+        "epochs": 50,
+        "batch_size": 32,
+        "learning_rate": 1e-3,
+        "weight_decay": 1.0,
+        "agop_penalty": 0.0,
+        "seed": 0,
+        "optimizer": "adamw",
+        "initialization_scale": 1.0,
+        "backend": "auto",
+        "dtype": "float32",
+        "n_classes": None,
+    }
+
+
 def test_scikit_learn_conventions():
     model = FCNClassifier(7, activation="relu", epochs=2)
     copy = clone(model)

@@ -153,9 +153,9 @@ def test_a_round_takes_what_its_largest_arrays_take():
     data = data_of()
     n, p = len(data.train), 31
     for itemsize in (4, 8):
-        kernel_matrix = n * n * itemsize
+        kernel_matrix, coefficients = n * n * itemsize, n * p * itemsize
         need = CholeskyMachine.required_bytes(data, itemsize) - (16 << 20)
-        assert kernel_matrix < need < 4 * kernel_matrix
+        assert kernel_matrix + 4 * coefficients < need < 4 * kernel_matrix
         one, six = (
             ConjugateGradientMachine.required_bytes([data], itemsize, CPP, depth=depth)
             for depth in (1, 6)

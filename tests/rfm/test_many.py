@@ -22,6 +22,8 @@ def test_runs_together_are_the_runs_alone(emulated_backend, kernel):
         fit_many([RFMClassifier(17, backend=backend, **options) for _ in range(4)], splits(17))
         for backend in ("cuda", "cpp")
     )
+    seconds = np.stack([model.history_["seconds"] for model in together])
+    np.testing.assert_array_equal(seconds, seconds[:1].repeat(4, axis=0))  # a share of the common
     for ours, theirs, split in zip(together, alone, splits(17), strict=True):
         for key in set(theirs.history_) - {"seconds", "cg_iterations", "residual"}:
             np.testing.assert_allclose(

@@ -107,9 +107,23 @@ def test_label_noise_replaces_that_share_of_training_labels():
     np.testing.assert_array_equal(split.y_test, split.X_test.sum(axis=1) % 20)
 
 
+def test_every_wrong_label_may_come():
+    split = ModularTask("x+y", modulus=7).split(0.9, label_noise=0.9)
+    shift = (split.y_train - split.X_train.sum(axis=1)) % 7
+    assert set(shift[split.noisy].tolist()) == {1, 2, 3, 4, 5, 6}
+    assert not shift[~split.noisy].any()
+
+
+def test_a_single_label():
+    task = ModularTask(lambda x, y: 0, modulus=3)
+    np.testing.assert_array_equal(task.labels, np.zeros(9))
+
+
 def test_random_labels_keep_pairs_and_frequencies():
     task = ModularTask("x/y", modulus=7)
+    table = task.table.copy()
     shuffled = task.with_random_labels(seed=2)
+    np.testing.assert_array_equal(task.table, table)
     np.testing.assert_array_equal(shuffled.pairs, task.pairs)
     np.testing.assert_array_equal(np.sort(shuffled.labels), np.sort(task.labels))
     assert (shuffled.labels != task.labels).mean() > 0.5
@@ -133,6 +147,15 @@ def test_symmetric_split(reflection, moved_back):
     assert all(image(*pair) in train for pair in train)
     assert sum(image(*pair) == pair for pair in train) == moved_back
     np.testing.assert_array_equal(split.y_train, split.X_train.sum(axis=1) % p)
+
+
+def test_largest_symmetric_split():
+    """With all of (a, b) and (b, a) known, the pairs that are their own image are left."""
+    split = ModularTask("x+y", 7).symmetric_split(42 / 49)
+    assert len(split.X_train) == 42
+    np.testing.assert_array_equal(split.X_test[:, 0], split.X_test[:, 1])
+    with pytest.raises(ValueError):
+        ModularTask("x+y", 7).symmetric_split(44 / 49)
 
 
 def test_several_tasks():
@@ -163,6 +186,11 @@ def bad_calls():
         ValueError,
         "reflection: expected one of swap, negate; got 'turn'",
         lambda: task.symmetric_split(reflection="turn"),
+    )
+    yield (
+        ValueError,
+        "reflection: expected a map that is its own inverse",
+        lambda: ModularTask("x/y", 5).symmetric_split(),
     )
     yield (
         ValueError,
