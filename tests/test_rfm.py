@@ -12,9 +12,12 @@ from grokrfm import (
     features,
     memory,
 )
-from grokrfm.kernels import KERNELS
-from grokrfm.machines import scores, scores_of_outputs
+from grokrfm.array_operations import ArrayOperations
+from grokrfm.kernels import KERNELS, make_kernel
+from grokrfm.machines import CholeskyMachine, Data, DenseEvaluator, scores, scores_of_outputs
 from sklearn.base import clone
+
+REFERENCE = ArrayOperations()
 
 KEYS = {
     "iteration",
@@ -295,6 +298,21 @@ def test_defaults():
         "n_classes": None,
         "n_tasks": 1,
     }
+
+
+def test_a_fallback_is_that_of_its_round_alone():
+    assert (fit(p=11, solver="cholesky").history_["solver_fallback"] == 0).all()
+    split = ModularTask("x+y", 7).split()
+    data = Data(split.X_train, split.y_train, split.X_test, split.y_test, 7, 7)
+    kernel = make_kernel("quadratic", bandwidth=1.0, depth=1, dimension=14)
+    evaluator = DenseEvaluator(REFERENCE, kernel, data, "float64", 0.0, True)
+    machine = CholeskyMachine(REFERENCE, kernel, data, "float64", 0.0, evaluator)
+    M = np.random.default_rng(0).normal(size=(14, 14))
+    with pytest.warns(SolverWarning):
+        machine.fit(M + M.T)
+    assert machine.fallback
+    machine.fit(np.eye(14))
+    assert not machine.fallback
 
 
 def test_scikit_learn_conventions():
