@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 import pytest
-from grokrfm import FCNClassifier, ModularTask, RFMClassifier
+from grokrfm import FCNClassifier, ModularTask, RFMClassifier, features
 from grokrfm.commands import RUN, TRAIN_NET
 from grokrfm.runs import RunFolder
 
@@ -197,6 +197,17 @@ def test_interrupt_keeps_completed_rounds(interruptible, command, tmp_path):
     with np.load(tmp_path / "out" / "features.npz") as stored:
         assert abs(len(stored["feature_matrices"]) - rounds) <= 1
     assert (tmp_path / "out" / "run.png").exists()
+
+
+def test_interrupt_before_the_first_round_leaves_no_folder(run, tmp_path, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(features, "circulant_deviation", interrupted)
+    done = run("run", "--modulus", "5")
+    assert done.returncode == 130
+    assert done.stdout.endswith("interrupted before the first iteration was complete\n")
+    assert not list((tmp_path / "runs").iterdir())
 
 
 def test_terminal_gets_one_live_line(tmp_path):
