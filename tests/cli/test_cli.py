@@ -200,6 +200,17 @@ def test_interrupt_keeps_completed_rounds(interruptible, command, tmp_path):
     assert (tmp_path / "out" / "run.png").exists()
 
 
+def test_interrupt_before_the_first_round_leaves_no_folder(run, tmp_path, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("grokrfm.rfm.rounds.circulant_deviation", interrupted)
+    done = run("run", "--modulus", "5")
+    assert done.returncode == 130
+    assert done.stdout.endswith("interrupted before the first iteration was complete\n")
+    assert not list((tmp_path / "runs").iterdir())
+
+
 def test_terminal_gets_one_live_line(tmp_path):
     master, slave = pty.openpty()
     process = subprocess.Popen(

@@ -2,8 +2,9 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
-from grokrfm.cli import progress
+from grokrfm.cli import progress, training
 from grokrfm.cli.progress import Progress, duration
 from grokrfm.cli.run import RUN
 from grokrfm.experiments import unused_path
@@ -51,6 +52,25 @@ def test_time_left_is_that_of_the_last_three_rounds(monkeypatch, capsys):
     # (10 - t) times the mean of the last three
     assert left == ["1:40 min", "50 s", "35 s", "14 s", "18 s", "20 s"]
     assert line.rounds == 6
+
+
+@pytest.mark.parametrize(
+    "accuracy, said",
+    [
+        ([0.0, 0.5, 0.99, 1.0], "100.00 % after 3 iterations, reached 99 % at iteration 2; 2.50 s"),
+        ([0.0, 0.989], "98.90 % after 1 iterations, 99 % was not reached; 2.50 s"),
+    ],
+)
+def test_summary(accuracy, said):
+    history = {
+        "iteration": np.arange(len(accuracy)),
+        "test_accuracy": np.array(accuracy),
+        "residual": np.array([1e-7, 3e-6]),
+    }
+    model = SimpleNamespace(history_=history, solver_="cg")
+    assert training._summary(RUN, model, 2.5) == (
+        f"test accuracy {said}, solver cg, largest relative residual 3.0e-06"
+    )
 
 
 def test_unused_path(tmp_path):

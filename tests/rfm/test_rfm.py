@@ -11,10 +11,15 @@ from grokrfm import (
     SolverWarning,
     features,
 )
-from grokrfm.operations import memory
+from grokrfm.operations import ArrayOperations, make_kernel, memory
 from grokrfm.operations.kernels import KERNELS
+from grokrfm.rfm.cholesky import CholeskyMachine
+from grokrfm.rfm.evaluation import DenseEvaluator
+from grokrfm.tasks import PairData
 from grokrfm.training import scores, scores_of_outputs
 from sklearn.base import clone
+
+REFERENCE = ArrayOperations()
 
 KEYS = {
     "iteration",
@@ -295,6 +300,21 @@ def test_defaults():
         "n_classes": None,
         "n_tasks": 1,
     }
+
+
+def test_a_fallback_is_that_of_its_round_alone():
+    assert (fit(p=11, solver="cholesky").history_["solver_fallback"] == 0).all()
+    split = ModularTask("x+y", 7).split()
+    data = PairData(split.X_train, split.y_train, split.X_test, split.y_test, 7, 7)
+    kernel = make_kernel("quadratic", bandwidth=1.0, depth=1, dimension=14)
+    evaluator = DenseEvaluator(REFERENCE, kernel, data, "float64", 0.0, True)
+    machine = CholeskyMachine(REFERENCE, kernel, data, "float64", 0.0, evaluator)
+    M = np.random.default_rng(0).normal(size=(14, 14))
+    with pytest.warns(SolverWarning):
+        [evaluation] = machine.fit(M + M.T)
+    assert evaluation.fallback
+    [evaluation] = machine.fit(np.eye(14))
+    assert not evaluation.fallback
 
 
 def test_scikit_learn_conventions():
