@@ -1,4 +1,8 @@
 // The dense operations: kernel matrix, solution, evaluation, AGOP and its power.
+#include <pybind11/stl.h>
+
+#include <optional>
+
 #include "../agop.h"
 #include "../cholesky_solve.h"
 #include "../decision_function.h"
@@ -14,19 +18,16 @@ void register_dense(py::module_& module) {
     module.def(
         "kernel_matrix",
         [](const py::object& kernel, const py::array& feature_matrix, const py::array& inputs,
-           const py::object& other, const py::object& out, int threads) {
+           const std::optional<py::array>& other, const py::object& out, int threads) {
             require_at_least(1, threads, "threads");
             const KernelChoice choice = kernel_choice(kernel);
             return with_floating_type(feature_matrix, "feature_matrix", [&](auto zero) {
                 using T = decltype(zero);
                 const auto m = square<const T>(feature_matrix, "feature_matrix");
                 const auto rows = active_indices(inputs, "inputs", m.rows);
-                const bool symmetric = other.is_none();
-                const auto columns =
-                    symmetric ? rows : active_indices(other.cast<py::array>(), "other", m.rows);
+                const auto columns = other ? active_indices(*other, "other", m.rows) : rows;
                 return result<T>(out, rows.rows, columns.rows, [&](Matrix<T> view) {
-                    kernel_matrix<T>(choice, m, rows, symmetric ? nullptr : &columns, view,
-                                     threads);
+                    kernel_matrix<T>(choice, m, rows, other ? &columns : nullptr, view, threads);
                 });
             });
         },

@@ -14,9 +14,10 @@ namespace {
 
 // The transform R of the inputs, or nothing.
 template <class T>
-std::optional<Matrix<const T>> transform_view(const py::object& transform, std::ptrdiff_t d) {
-    if (transform.is_none()) return std::nullopt;
-    return matrix<const T>(transform.cast<py::array>(), "transform", d, d);
+std::optional<Matrix<const T>> transform_view(const std::optional<py::array>& transform,
+                                              std::ptrdiff_t d) {
+    if (!transform) return std::nullopt;
+    return matrix<const T>(*transform, "transform", d, d);
 }
 
 // Pairs of indices in [0, d), none absent.
@@ -35,7 +36,7 @@ void register_network(py::module_& module) {
         "network_epoch",
         [](const std::string& activation, const py::array& first, const py::array& second,
            const std::vector<py::array>& moments, const py::array& inputs, const py::array& labels,
-           const py::object& transform, double learning_rate, double weight_decay,
+           const std::optional<py::array>& transform, double learning_rate, double weight_decay,
            double agop_penalty, double beta_mean, double beta_square, double epsilon,
            std::int64_t batch_size, std::int64_t steps, int threads) {
             require_at_least(1, threads, "threads");
@@ -84,7 +85,7 @@ void register_network(py::module_& module) {
     module.def(
         "network_outputs",
         [](const std::string& activation, const py::array& first, const py::array& second,
-           const py::array& inputs, const py::object& transform, int threads) {
+           const py::array& inputs, const std::optional<py::array>& transform, int threads) {
             require_at_least(1, threads, "threads");
             return with_floating_type(first, "first", [&](auto zero) {
                 using T = decltype(zero);

@@ -185,6 +185,12 @@ def test_out_is_checked(out, error, message):
         _cpu.kernel_matrix(CASES[0].kernel(10), problem.M, problem.train, None, out)
 
 
+def test_no_array_is_made_of_a_list():
+    """It would be gone before its memory is read."""
+    with pytest.raises(TypeError, match="incompatible function arguments"):
+        _cpu.network_epoch(**epoch(transform=np.eye(6).tolist()))
+
+
 def test_what_is_at_the_limit_is_taken():
     assert _cpu.agop(**dense(threads=2**31 - 1)).shape == (10, 10)
     assert _cpu.grid_round(**grid(first_class=2**31 - 5))["iterations"].shape == (4,)
