@@ -66,7 +66,7 @@ class ThreadedHost(Device):
                 )
             return int(wanted)
         if pools := self._blas.lib_controllers:
-            return max(pool.num_threads for pool in pools)
+            return int(max(pool.num_threads for pool in pools))
         if sys.platform == "linux":
             return len(os.sched_getaffinity(0))
         return os.cpu_count() or 1
