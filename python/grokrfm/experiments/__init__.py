@@ -1,7 +1,6 @@
 """Experiments by description, the store of their results, the folder of a run."""
 
 from .descriptions import Experiment, NetworkRun, Result, RFMRun
-from .files import write_atomically
 from .folder import RunFolder, unused_path
 from .store import ResultStore
 
@@ -13,5 +12,4 @@ __all__ = [
     "ResultStore",
     "RunFolder",
     "unused_path",
-    "write_atomically",
 ]

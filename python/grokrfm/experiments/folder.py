@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..files import write_atomically
 from ..training import Checkpoint, Recorded, unpack_rows
-from .files import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

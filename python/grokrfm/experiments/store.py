@@ -13,8 +13,8 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from ..files import write_atomically
 from .descriptions import Experiment, Result
-from .files import write_atomically
 
 
 class ResultStore:

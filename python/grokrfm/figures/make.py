@@ -11,7 +11,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..experiments import Experiment, Result, ResultStore, write_atomically
+from ..experiments import Experiment, Result, ResultStore
+from ..files import write_atomically
 from ..operations import build_info
 from . import network, rfm
 from .registry import Figure, Numbers, Settings
