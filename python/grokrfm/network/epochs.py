@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,8 @@ from ..training import (
     Row,
     Scores,
     any_stops,
+    check_checkpoint,
+    fingerprint,
     pack,
     score_columns,
     scores_of_outputs,
@@ -96,14 +98,17 @@ class TrainingRun:
         Raises
         ------
         ValueError
-            If shapes and dtypes are not those of the initial network, or it has too many epochs.
+            If it is another run's, or has too many epochs.
         """
+        check_checkpoint(checkpoint, self._fingerprint())
         first, second, *moments = (
             unpack_array(checkpoint, name, array.shape, array.dtype)
             for name, array in _named(self.network).items()
         )
-        self.network = Network(first, second, tuple(moments), int(checkpoint["steps"]))
         self.rows = unpack_rows(checkpoint)
+        steps_an_epoch = -(-len(self.data.train) // self.training.batch_size)
+        steps = (len(self.rows) - 1) * steps_an_epoch
+        self.network = Network(first, second, tuple(moments), steps)
         for key, epochs in checkpoint.items():
             if key.startswith("matrix_epochs/"):
                 name = key.removeprefix("matrix_epochs/")
@@ -118,11 +123,23 @@ class TrainingRun:
     def checkpoint(self, operations: Operations) -> Checkpoint:
         """Return everything from which the run goes on after its last row."""
         arrays = _named(self.network.map(operations.device.to_numpy))
-        arrays["steps"] = np.array(self.network.steps)
         for name, of_epochs in self.kept.items():
             arrays[f"matrices/{name}"] = np.stack(list(of_epochs.values()))
             arrays[f"matrix_epochs/{name}"] = np.array(list(of_epochs))
-        return pack(self.rows, arrays)
+        return pack(self.rows, arrays, self._fingerprint())
+
+    def _fingerprint(self) -> str:
+        """What checkpoints belong to: the run may go on for more epochs."""
+        shapes = [(array.shape, str(array.dtype)) for array in _named(self.network).values()]
+        return fingerprint(
+            self.data,
+            {
+                **asdict(self.training),
+                "seed": self.seed,
+                "shapes": shapes,
+                "transform": None if self.transform is None else self.transform.tobytes(),
+            },
+        )
 
 
 def _named(network: Network) -> Checkpoint:

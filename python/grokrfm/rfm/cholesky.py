@@ -22,6 +22,8 @@ class CholeskyMachine:
     eigenvalues, which the evaluation records as `fallback` and a warning names.
     """
 
+    solver = "cholesky"
+
     def __init__(
         self,
         operations: Operations,

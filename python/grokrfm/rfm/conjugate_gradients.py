@@ -30,6 +30,7 @@ class ConjugateGradientMachine:
     tolerance is warned of and shows in the residual.
     """
 
+    solver = "cg"
     depth = 6  # solutions kept, where there is memory for them
 
     def __init__(

@@ -43,6 +43,8 @@ class Evaluator(Protocol):
 class Machine(Protocol):
     """Kernel ridge regression with a given feature matrix, for one run or for several in step."""
 
+    solver: str
+
     def fit(self, M: Any) -> list[Evaluation]:
         """Solve for the dual coefficients with M, (d, d) or (runs, d, d); an evaluation a run."""
         ...

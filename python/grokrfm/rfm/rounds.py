@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from functools import cache, partial
 from typing import Any
 
@@ -14,7 +15,17 @@ from numpy.typing import NDArray
 from ..analysis.features import alignment, circulant_deviation
 from ..operations import Kernel, Operations
 from ..tasks import PairData
-from ..training import Checkpoint, Row, any_stops, pack, score_columns, unpack_array, unpack_rows
+from ..training import (
+    Checkpoint,
+    Row,
+    any_stops,
+    check_checkpoint,
+    fingerprint,
+    pack,
+    score_columns,
+    unpack_array,
+    unpack_rows,
+)
 from .evaluation import Evaluation, Machine
 from .solvers import make_machine, require_memory
 
@@ -64,6 +75,10 @@ class Settings:
     tolerance: float
     dtype: np.dtype[Any]
 
+    def fingerprint(self, data: PairData) -> str:
+        """What checkpoints of a run belong to; it may go on for more iterations."""
+        return fingerprint(data, {**asdict(self), "iterations": None})
+
 
 @dataclass
 class Run:
@@ -109,14 +124,15 @@ class Run:
         run = cls(data, tuple(callbacks), start)
         if checkpoint is None:
             return run
+        check_checkpoint(checkpoint, settings.fingerprint(data))
         run.start = unpack_array(checkpoint, "next_feature_matrix", (d, d), settings.dtype)
         run.rows = unpack_rows(checkpoint)
         shape = (len(run.rows), d, d)
         run.matrices = list(unpack_array(checkpoint, "feature_matrices", shape, settings.dtype))
         run.machine_state = checkpoint
-        if len(run.rows) > settings.iterations:
+        if len(run.rows) > settings.iterations + 1:
             raise ValueError(
-                f"checkpoint: expected one of a run with more than {len(run.rows) - 1} iterations, "
+                f"checkpoint: expected one of a run with at least {len(run.rows) - 1} iterations, "
                 f"got iterations={settings.iterations}"
             )
         return run
@@ -154,7 +170,7 @@ def run_rounds(
         tolerance=settings.tolerance,
     )
     if runs[0].rows:
-        machine.restore([run.machine_state for run in runs])
+        _restore(machine, runs)
 
     def on_device(matrices: Sequence[NDArray[Any] | None]) -> Any:
         each = [np.eye(data[0].dimension) if M is None else M for M in matrices]
@@ -162,7 +178,14 @@ def run_rounds(
 
     with operations.device.own_threads():
         try:
-            _iterate(settings, operations, machine, runs, on_device([run.start for run in runs]))
+            if len(runs[0].rows) > settings.iterations:  # only the dual coefficients are missing
+                if machine.solver == "cholesky":  # whose state has none
+                    machine.fit(on_device([run.matrices[-1] for run in runs]))
+                for i, run in enumerate(runs):
+                    run.end(machine.dual_coefficients(i))
+            else:
+                start = on_device([run.start for run in runs])
+                _iterate(settings, operations, machine, runs, start)
         except BaseException:
             # The broken round may have left its dual coefficients: back to the last complete one.
             if runs[0].rows:
@@ -173,6 +196,16 @@ def run_rounds(
             raise
 
 
+def _restore(machine: Machine, runs: Sequence[Run]) -> None:
+    """Go on from checkpoints of the same solver."""
+    for run in runs:
+        if (solver := str(run.machine_state["solver"])) != machine.solver:
+            raise ValueError(
+                f"checkpoint: expected one of solver '{machine.solver}', got one of '{solver}'"
+            )
+    machine.restore([run.machine_state for run in runs])
+
+
 def _iterate(
     settings: Settings, operations: Operations, machine: Machine, runs: Sequence[Run], M: Any
 ) -> None:
@@ -180,7 +213,8 @@ def _iterate(
     to_numpy = operations.device.to_numpy
     began = time.perf_counter()
     for t in range(len(runs[0].rows), settings.iterations + 1):
-        evaluations = machine.fit(M)
+        with _named(t):
+            evaluations = machine.fit(M)
         matrices = to_numpy(M).reshape(len(runs), *M.shape[-2:])
         going = [i for i, run in enumerate(runs) if run.dual_coefficients is None]
         for i in going:
@@ -190,7 +224,7 @@ def _iterate(
         for i in going:
             runs[i].rows[t]["seconds"] = share
 
-        next_matrix = cache(partial(_next_matrix, settings, operations, evaluations[0]))
+        next_matrix = cache(partial(_next_matrix, settings, operations, evaluations[0], t))
         for i in going:
             run = runs[i]
             current = Round(
@@ -199,7 +233,7 @@ def _iterate(
                 modulus=run.data.modulus,
                 record=run.rows[t],
                 feature_matrix=run.matrices[t],
-                checkpoint=partial(_checkpoint, operations, machine, next_matrix, run, i),
+                checkpoint=partial(_checkpoint, settings, operations, machine, next_matrix, run, i),
             )
             if any_stops(run.callbacks, current) or t == settings.iterations:
                 run.end(machine.dual_coefficients(i))
@@ -209,19 +243,35 @@ def _iterate(
         M = next_matrix()
 
 
-def _next_matrix(settings: Settings, operations: Operations, evaluation: Evaluation) -> Any:
-    return operations.matrix_power(evaluation.agop(), settings.agop_power)
+def _next_matrix(settings: Settings, operations: Operations, evaluation: Evaluation, t: int) -> Any:
+    with _named(t):
+        return operations.matrix_power(evaluation.agop(), settings.agop_power)
+
+
+@contextmanager
+def _named(t: int) -> Iterator[None]:
+    """Failures of linear algebra, most of them overflows, say in which iteration."""
+    try:
+        yield
+    except np.linalg.LinAlgError as error:
+        raise np.linalg.LinAlgError(f"iteration {t}: {error}") from error
 
 
 def _checkpoint(
-    operations: Operations, machine: Machine, next_matrix: Callable[[], Any], run: Run, i: int
+    settings: Settings,
+    operations: Operations,
+    machine: Machine,
+    next_matrix: Callable[[], Any],
+    run: Run,
+    i: int,
 ) -> Checkpoint:
     following = operations.device.to_numpy(next_matrix())
     arrays = {
         "feature_matrices": np.stack(run.matrices),
         "next_feature_matrix": following[i] if following.ndim == 3 else following,
     }
-    return pack(run.rows, {**arrays, **machine.state(i)})
+    state = {**arrays, "solver": np.array(machine.solver), **machine.state(i)}
+    return pack(run.rows, state, settings.fingerprint(run.data))
 
 
 def _row(t: int, evaluation: Evaluation, M: NDArray[Any], p: int) -> Row:

@@ -8,7 +8,18 @@ from .estimator import (
     check_data,
     score_columns,
 )
-from .history import Checkpoint, Recorded, Row, any_stops, columns, pack, unpack_array, unpack_rows
+from .history import (
+    Checkpoint,
+    Recorded,
+    Row,
+    any_stops,
+    check_checkpoint,
+    columns,
+    fingerprint,
+    pack,
+    unpack_array,
+    unpack_rows,
+)
 from .scores import Scores, scores, scores_of_outputs
 
 __all__ = [
@@ -20,9 +31,11 @@ __all__ = [
     "Row",
     "Scores",
     "any_stops",
+    "check_checkpoint",
     "check_classes",
     "check_data",
     "columns",
+    "fingerprint",
     "pack",
     "score_columns",
     "scores",
