@@ -2,6 +2,7 @@
 
 from .descriptions import Experiment, NetworkRun, Result, RFMRun
 from .folder import RunFolder, unused_path
+from .models import load, load_run
 from .store import ResultStore
 
 __all__ = [
@@ -11,5 +12,7 @@ __all__ = [
     "Result",
     "ResultStore",
     "RunFolder",
+    "load",
+    "load_run",
     "unused_path",
 ]

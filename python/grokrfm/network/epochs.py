@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..analysis.features import alignment
-from ..operations import Network, Operations, Training
+from ..operations import FittedBackend, Network, Operations, Training
 from ..tasks import PairData, pair_indices
 from ..training import (
     Checkpoint,
@@ -147,18 +147,19 @@ def _named(network: Network) -> Checkpoint:
     return {"first": network.first, "second": network.second, **moments}
 
 
-def train(operations: Operations, run: TrainingRun) -> None:
+def train(backend: FittedBackend, run: TrainingRun) -> None:
     """Take a network through its epochs; whatever ends them, complete ones stay in the run."""
-    with operations.device.own_threads():
+    with backend.operations.device.own_threads():
         try:
-            _iterate(operations, run)
+            _iterate(backend, run)
         finally:
             measured = run.kept.get("feature_matrix", {})
             for t, matrix in measured.items():
                 run.rows[t]["feature_alignment"] = alignment(matrix, measured[max(measured)])
 
 
-def _iterate(operations: Operations, run: TrainingRun) -> None:
+def _iterate(backend: FittedBackend, run: TrainingRun) -> None:
+    operations = backend.operations
     data, training, asarray = run.data, run.training, operations.device.asarray
     train, test = (
         asarray(pair_indices(pairs, data.modulus), np.int32) for pairs in (data.train, data.test)
@@ -167,7 +168,7 @@ def _iterate(operations: Operations, run: TrainingRun) -> None:
     dtype = run.network.first.dtype
     run.network = run.network.map(lambda array: asarray(array, dtype))
     seen = None if run.transform is None else asarray(run.transform.T, dtype)
-    view = partial(TrainedNetwork, operations, training.activation, train, seen)
+    view = partial(TrainedNetwork, backend, training.activation, train, seen)
     if run.rows:
         run.trained = view(run.network)
     for t in range(len(run.rows), run.epochs + 1):

@@ -2,31 +2,61 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..operations import Network, Operations, network_agop, network_class_agops, network_rows
+from ..operations import (
+    FittedBackend,
+    Network,
+    network_agop,
+    network_class_agops,
+    network_rows,
+)
 
 
 class TrainedNetwork:
     """A network at one moment and its training inputs: weights, outputs and feature matrices.
 
     Feature matrices are taken over the training inputs and, with an `input_transform`, with respect
-    to the transformed inputs. All results are NumPy arrays in the dtype of the run.
+    to the transformed inputs. All results are NumPy arrays in the dtype of the run. Copied and
+    pickled without the state of the optimiser, which belongs to the training.
     """
 
     def __init__(
         self,
-        operations: Operations,
+        backend: FittedBackend,
         activation: str,
         inputs: Any,
         transform: Any,
         network: Network,
     ) -> None:
-        self._operations, self._activation, self._network = operations, activation, network
+        self._backend, self._activation, self._network = backend, activation, network
+        self._operations = backend.operations
         self._inputs, self._transform = inputs, transform
+
+    @classmethod
+    def from_host(
+        cls,
+        backend: FittedBackend,
+        activation: str,
+        inputs: NDArray[np.int32],
+        transform: NDArray[Any] | None,
+        first: NDArray[Any],
+        second: NDArray[Any],
+    ) -> TrainedNetwork:
+        """Return the network of W₁ (h, 2p) and W₂ (c, h), with T (2p, 2p), on the backend."""
+        asarray, dtype = backend.operations.device.asarray, first.dtype
+        network = Network(asarray(first.T, dtype), asarray(second, dtype))
+        seen = None if transform is None else asarray(transform.T, dtype)
+        return cls(backend, activation, asarray(inputs, np.int32), seen, network)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        inputs = self._operations.device.to_numpy(self._inputs)
+        how = (self._backend, self._activation, inputs, self.transform(), *self.weights())
+        return TrainedNetwork.from_host, how
 
     @property
     def _rows(self) -> Any:
@@ -37,6 +67,11 @@ class TrainedNetwork:
         """W₁ (h, 2p) and W₂ (c, h)."""
         network, to_numpy = self._network, self._operations.device.to_numpy
         return to_numpy(network.first).T.copy(), to_numpy(network.second).copy()
+
+    def transform(self) -> NDArray[Any] | None:
+        """T (2p, 2p), where the network sees T x."""
+        seen = self._transform
+        return None if seen is None else self._operations.device.to_numpy(seen).T.copy()
 
     def outputs(self, inputs: Any) -> NDArray[Any]:
         """Outputs (n, c) on active indices (n, 2)."""
@@ -72,7 +107,13 @@ class TrainedNetwork:
         )
 
     def feature_matrix(self) -> NDArray[Any]:
-        """√AGOP, (2p, 2p), by which the paper measures networks."""
+        """√AGOP, (2p, 2p), by which the paper measures networks; computed once, read-only."""
+        return self._root
+
+    @cached_property
+    def _root(self) -> NDArray[Any]:
         operations = self._operations
         G = network_agop(self._activation, self._network, self._rows)
-        return operations.device.to_numpy(operations.matrix_power(G, 0.5))
+        root = operations.device.to_numpy(operations.matrix_power(G, 0.5))
+        root.flags.writeable = False
+        return root

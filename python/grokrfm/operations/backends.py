@@ -57,6 +57,35 @@ def make_operations(backend: str) -> Operations:
     return _cpp_operations() if backend == "cpp" else ArrayOperations()
 
 
+class FittedBackend:
+    """The backend of a fitted model: its name, and its operations in this process.
+
+    Pickled and copied as the name alone; the operations are made anew on first use. Where the
+    backend cannot be had, as for a model trained on a GPU and used elsewhere, they are those that
+    "auto" takes, and a warning in the log says so.
+    """
+
+    def __init__(self, name: str, operations: Operations | None = None) -> None:
+        self.name = name
+        self._operations = operations
+
+    @property
+    def operations(self) -> Operations:
+        if self._operations is None:
+            reason = None if self.name == "auto" else obstacle(self.name)
+            if reason:
+                _logger.warning(
+                    "backend: the model's '%s' cannot be had, auto chooses another: %s",
+                    self.name,
+                    reason,
+                )
+            self._operations = make_operations("auto" if reason else self.name)
+        return self._operations
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.name,)
+
+
 def obstacle(backend: str) -> str | None:
     """Why a backend cannot be had here and how to get it, or None."""
     if backend == "cpp":

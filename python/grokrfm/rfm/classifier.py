@@ -9,9 +9,25 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import checks
-from ..operations import BACKENDS, KERNELS, Operations, make_kernel, make_operations
-from ..tasks import input_dimension, pair_indices
-from ..training import DTYPES, Estimator, check_classes, check_data, columns
+from ..operations import (
+    BACKENDS,
+    KERNELS,
+    FittedBackend,
+    Operations,
+    make_kernel,
+    make_operations,
+)
+from ..tasks import input_dimension
+from ..training import (
+    DTYPES,
+    Estimator,
+    check_classes,
+    check_data,
+    check_history,
+    columns,
+    unpack_array,
+)
+from .predictor import Predictor
 from .rounds import Callback, Run, Settings, run_rounds
 from .solvers import SOLVERS, choose_solver
 
@@ -86,6 +102,8 @@ class RFMClassifier(Estimator):
         The solver used, "cg" or "cholesky".
     X_train_ : ndarray of int64, shape (n, 2)
         Training pairs, to which the dual coefficients belong.
+    y_train_ : ndarray of int64, shape (n,)
+        Their labels.
     n_iter_ : int
         Updates done: fewer than `iterations` after an early stop.
     classes_ : ndarray of int64, shape (c,)
@@ -168,9 +186,9 @@ class RFMClassifier(Estimator):
         """
         settings = self.check_parameters()
         run = self.prepare(settings, X, y, eval_set, callbacks, feature_matrix, checkpoint)
-        operations = make_operations(self.backend)
+        operations = make_operations(settings.backend)
         solver = choose_solver(
-            self.solver, settings.kernel, run.data, settings.dtype.itemsize, operations
+            settings.solver, settings.kernel, run.data, settings.dtype.itemsize, operations
         )
         try:
             run_rounds(settings, operations, solver, [run])
@@ -187,28 +205,33 @@ class RFMClassifier(Estimator):
             For the first bad parameter. `fit` checks too.
         """
         p = checks.check_integer("modulus", self.modulus, minimum=2)
-        checks.check_one_of("kernel", self.kernel, KERNELS)
+        kernel = checks.check_one_of("kernel", self.kernel, KERNELS)
         iterations = checks.check_integer("iterations", self.iterations, minimum=0)
         bandwidth = checks.check_real("bandwidth", self.bandwidth, positive=True)
         ridge = checks.check_real("ridge", self.ridge)
         agop_power = checks.check_real("agop_power", self.agop_power, positive=True)
         checks.check_one_of("centering", self.centering, CENTERINGS)
-        checks.check_one_of("backend", self.backend, BACKENDS)
-        checks.check_one_of("solver", self.solver, SOLVERS)
-        checks.check_one_of("dtype", self.dtype, DTYPES)
+        backend = checks.check_one_of("backend", self.backend, BACKENDS)
+        solver = checks.check_one_of("solver", self.solver, SOLVERS)
+        dtype = checks.check_one_of("dtype", self.dtype, DTYPES)
         tolerance = checks.check_real("tol", self.tol, positive=True)
         depth = checks.check_integer("depth", self.depth, minimum=1)
         n_tasks = checks.check_integer("n_tasks", self.n_tasks, minimum=1)
         dimension = input_dimension(p, n_tasks)
         return Settings(
-            kernel=make_kernel(self.kernel, bandwidth=bandwidth, depth=depth, dimension=dimension),
+            parameters=self.plain_params(),
+            modulus=p,
+            n_tasks=n_tasks,
+            backend=backend,
+            solver=solver,
+            kernel=make_kernel(kernel, bandwidth=bandwidth, depth=depth, dimension=dimension),
             n_classes=check_classes(self.n_classes, p),
             iterations=iterations,
             agop_power=agop_power,
             ridge=ridge,
             centred=self.centering == "per_class",
             tolerance=tolerance,
-            dtype=np.dtype(self.dtype),
+            dtype=np.dtype(dtype),
         )
 
     def prepare(
@@ -222,8 +245,7 @@ class RFMClassifier(Estimator):
         checkpoint: Mapping[str, NDArray[Any]] | None = None,
     ) -> Run:
         """Return the run that `fit` would do; raises what `fit` raises for bad arguments."""
-        p, n_tasks = int(self.modulus), int(self.n_tasks)
-        data = check_data(X, y, eval_set, p, settings.n_classes, n_tasks)
+        data = check_data(X, y, eval_set, settings.modulus, settings.n_classes, settings.n_tasks)
         checks.check_consistent(data.train, data.train_labels)
         start = None
         if feature_matrix is not None:
@@ -234,15 +256,79 @@ class RFMClassifier(Estimator):
         """Turn the completed rounds of a run, if there are any, into the fitted attributes."""
         if run.dual_coefficients is None:
             return
-        self._kernel, self._operations = settings.kernel, operations
+        self._set_fitted(
+            settings,
+            FittedBackend(settings.backend, operations),
+            solver,
+            run.data.train,
+            run.data.train_labels,
+            columns(run.rows),
+            np.stack(run.matrices),
+            run.dual_coefficients,
+        )
+
+    def _set_fitted(
+        self,
+        settings: Settings,
+        backend: FittedBackend,
+        solver: str,
+        X_train: NDArray[np.int64],
+        y_train: NDArray[np.int64],
+        history: dict[str, NDArray[Any]],
+        feature_matrices: NDArray[Any],
+        dual_coefficients: NDArray[Any],
+    ) -> None:
+        """All fitted attributes: with everything computed before, of one fit alone."""
+        self._settings = settings
+        self._backend = backend
         self.solver_ = solver
-        self.X_train_ = run.data.train
+        self.X_train_ = X_train
+        self.y_train_ = y_train
         self.classes_ = np.arange(settings.n_classes)
-        self.history_ = columns(run.rows)
-        self.feature_matrices_ = np.stack(run.matrices)
-        self.feature_matrix_ = run.matrices[-1]
-        self.dual_coef_ = run.dual_coefficients
-        self.n_iter_ = len(run.rows) - 1
+        self.history_ = history
+        self.feature_matrices_ = feature_matrices
+        self.feature_matrix_ = feature_matrices[-1].copy()
+        self.dual_coef_ = dual_coefficients
+        self.n_iter_ = len(feature_matrices) - 1
+
+    def fitted_state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        arrays = {
+            "X_train": self.X_train_,
+            "y_train": self.y_train_,
+            "feature_matrices": self.feature_matrices_,
+            "dual_coef": self.dual_coef_,
+        }
+        return arrays, {"parameters": dict(self._settings.parameters), "solver": self.solver_}
+
+    def restore(
+        self,
+        history: dict[str, NDArray[Any]],
+        arrays: Mapping[str, NDArray[Any]],
+        values: Mapping[str, Any],
+    ) -> RFMClassifier:
+        settings = self.check_parameters()
+        p, n_tasks, c = settings.modulus, settings.n_tasks, settings.n_classes
+        d, dtype = input_dimension(p, n_tasks), settings.dtype
+        X_train = checks.check_pairs("X_train", arrays["X_train"], p, n_tasks)
+        y_train = checks.check_labels("y_train", arrays["y_train"], len(X_train), c)
+        matrices = unpack_array(arrays, "feature_matrices", (None, d, d), dtype)
+        dual = unpack_array(arrays, "dual_coef", (len(X_train), c), dtype)
+        check_history(history, len(matrices))
+        solver = checks.check_one_of("solver", values["solver"], SOLVERS[1:])
+        backend = FittedBackend(settings.backend)
+        self._set_fitted(settings, backend, solver, X_train, y_train, history, matrices, dual)
+        return self
+
+    @property
+    def _predictor(self) -> Predictor:
+        self.require_fit()
+        return Predictor(
+            self._settings,
+            self._backend.operations,
+            self.X_train_,
+            self.feature_matrix_,
+            self.dual_coef_,
+        )
 
     def class_agops(self, classes: Iterable[int] | None = None) -> NDArray[Any]:
         """AGOP of single outputs of the final predictor on the training pairs.
@@ -259,37 +345,16 @@ class RFMClassifier(Estimator):
         ndarray, shape (len(classes), d, d)
             About 8 n² + 4 n p² flops each.
         """
-        self.require_fit()
+        predictor = self._predictor
         last = len(self.classes_) - 1
-        chosen = [
-            checks.check_integer("classes", label, minimum=0, maximum=last)
-            for label in (self.classes_ if classes is None else classes)
-        ]
-        operations, dtype = self._operations, self.dual_coef_.dtype
-        M = operations.device.asarray(self.feature_matrix_, dtype)
-        train = operations.device.asarray(pair_indices(self.X_train_, self.modulus), np.int32)
-        centred = self.centering == "per_class"
-        agops = np.empty((len(chosen), *M.shape), dtype)
-        for agop, label in zip(agops, chosen, strict=True):
-            column = operations.device.asarray(self.dual_coef_[:, [label]], dtype)
-            agop[...] = operations.device.to_numpy(
-                operations.agop(self._kernel, M, train, column, centred)
-            )
-        return agops
+        return predictor.class_agops(
+            [
+                checks.check_integer("classes", label, minimum=0, maximum=last)
+                for label in (self.classes_ if classes is None else classes)
+            ]
+        )
 
     def decision_function(self, X: ArrayLike) -> NDArray[Any]:
         """Outputs f_c(x) of the final predictor, (m, c), for pairs X, (m, 2)."""
-        self.require_fit()
-        pairs = checks.check_pairs("X", X, self.modulus, self.n_tasks)
-        operations: Operations = self._operations
-        if len(pairs) == 0:
-            return np.empty((0, len(self.classes_)), self.dual_coef_.dtype)
-        dtype = self.dual_coef_.dtype
-        outputs = operations.decision_function(
-            self._kernel,
-            operations.device.asarray(self.feature_matrix_, dtype),
-            operations.device.asarray(pair_indices(pairs, self.modulus), np.int32),
-            operations.device.asarray(pair_indices(self.X_train_, self.modulus), np.int32),
-            operations.device.asarray(self.dual_coef_, dtype),
-        )
-        return operations.device.to_numpy(outputs)
+        predictor, settings = self._predictor, self._settings
+        return predictor.outputs(checks.check_pairs("X", X, settings.modulus, settings.n_tasks))

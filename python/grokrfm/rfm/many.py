@@ -66,13 +66,13 @@ def fit_many(
         )
     ]
     groups: dict[Any, list[int]] = {}
-    for i, (model, run) in enumerate(zip(models, runs, strict=True)):
+    for i, (given, run) in enumerate(zip(settings, runs, strict=True)):
         # Runs go together from the same round on, with as many earlier solutions.
         kept = run.machine_state["gram"].shape if "gram" in run.machine_state else None
-        groups.setdefault((repr(model.get_params()), len(run.rows), kept), []).append(i)
+        groups.setdefault((repr(given.parameters), len(run.rows), kept), []).append(i)
     for group in groups.values():
-        model, given = models[group[0]], settings[group[0]]
-        operations = make_operations(model.backend)
+        given = settings[group[0]]
+        operations = make_operations(given.backend)
         size = _runs_together(given, runs[group[0]], operations)
         for first in range(0, len(group), size):
             chunk = group[first : first + size]
@@ -95,8 +95,8 @@ def _fit_together(
     """Fit models of the same parameters, in step if all take conjugate gradients."""
     itemsize = settings.dtype.itemsize
     solvers = [
-        choose_solver(model.solver, settings.kernel, run.data, itemsize, operations)
-        for model, run in zip(models, runs, strict=True)
+        choose_solver(settings.solver, settings.kernel, run.data, itemsize, operations)
+        for run in runs
     ]
     together = len(runs) > 1 and set(solvers) == {"cg"}
     for step in [range(len(runs))] if together else [[i] for i in range(len(runs))]:

@@ -64,8 +64,16 @@ Callback = Callable[[Round], object]
 
 @dataclass(frozen=True)
 class Settings:
-    """The parameters of `RFMClassifier`, checked, as what they stand for."""
+    """The parameters of `RFMClassifier`, checked, as what they stand for.
 
+    `parameters` are themselves, as plain Python values.
+    """
+
+    parameters: Mapping[str, Any]
+    modulus: int
+    n_tasks: int
+    backend: str
+    solver: str
     kernel: Kernel
     n_classes: int
     iterations: int
@@ -77,7 +85,11 @@ class Settings:
 
     def fingerprint(self, data: PairData) -> str:
         """What checkpoints of a run belong to; it may go on for more iterations."""
-        return fingerprint(data, {**asdict(self), "iterations": None})
+        # A checkpoint names its solver, and goes on with another backend too.
+        given = asdict(self)
+        for name in ("parameters", "iterations", "backend", "solver"):
+            del given[name]
+        return fingerprint(data, given)
 
 
 @dataclass

@@ -2,11 +2,15 @@
 
 from .estimator import (
     DTYPES,
+    MODEL_FORMAT,
+    MODEL_FORMAT_VERSION,
     Estimator,
     NotFittedError,
     check_classes,
     check_data,
+    check_history,
     score_columns,
+    stored_history,
 )
 from .history import (
     Checkpoint,
@@ -24,6 +28,8 @@ from .scores import Scores, scores, scores_of_outputs
 
 __all__ = [
     "DTYPES",
+    "MODEL_FORMAT",
+    "MODEL_FORMAT_VERSION",
     "Checkpoint",
     "Estimator",
     "NotFittedError",
@@ -34,12 +40,14 @@ __all__ = [
     "check_checkpoint",
     "check_classes",
     "check_data",
+    "check_history",
     "columns",
     "fingerprint",
     "pack",
     "score_columns",
     "scores",
     "scores_of_outputs",
+    "stored_history",
     "unpack_array",
     "unpack_rows",
 ]
