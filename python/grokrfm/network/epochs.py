@@ -199,7 +199,8 @@ def _iterate(backend: FittedBackend, run: TrainingRun) -> None:
             run.kept.setdefault(name, {})[t] = array
 
         checkpoint = partial(run.checkpoint, operations)
-        if any_stops(run.callbacks, Epoch(t, run.epochs, record, trained, keep, checkpoint)):
+        current = Epoch(t, run.epochs, record, trained, keep, checkpoint)
+        if any_stops(operations, run.callbacks, current):
             return
 
 

@@ -22,7 +22,8 @@ class TrainedNetwork:
 
     Feature matrices are taken over the training inputs and, with an `input_transform`, with respect
     to the transformed inputs. All results are NumPy arrays in the dtype of the run. Copied and
-    pickled without the state of the optimiser, which belongs to the training.
+    pickled without the state of the optimiser, which belongs to the training. The same bits come
+    out during the training and after it: BLAS has one thread here.
     """
 
     def __init__(
@@ -87,24 +88,26 @@ class TrainedNetwork:
     def neural_feature_matrix(self) -> NDArray[Any]:
         """NFM = W₁ᵀ W₁, (2p, 2p)."""
         first = self._network.first
-        return self._operations.device.to_numpy(first @ first.T)
+        with self._operations.device.own_threads():
+            return self._operations.device.to_numpy(first @ first.T)
 
     def agop(self) -> NDArray[Any]:
         """AGOP = 1/n Σ_j J_j J_jᵀ, uncentred, (2p, 2p).
 
         About 2h²(n + c + 2p) flops and three h × h arrays.
         """
-        return self._operations.device.to_numpy(
-            network_agop(self._activation, self._network, self._rows)
-        )
+        with self._operations.device.own_threads():
+            return self._operations.device.to_numpy(
+                network_agop(self._activation, self._network, self._rows)
+            )
 
     def class_agops(self) -> NDArray[Any]:
         """AGOP of each output alone, (c, 2p, 2p); they sum to `agop`."""
-        return self._operations.device.to_numpy(
-            network_class_agops(
-                self._operations.device.xp, self._activation, self._network, self._rows
+        xp = self._operations.device.xp
+        with self._operations.device.own_threads():
+            return self._operations.device.to_numpy(
+                network_class_agops(xp, self._activation, self._network, self._rows)
             )
-        )
 
     def feature_matrix(self) -> NDArray[Any]:
         """√AGOP, (2p, 2p), by which the paper measures networks; computed once, read-only."""
@@ -113,7 +116,8 @@ class TrainedNetwork:
     @cached_property
     def _root(self) -> NDArray[Any]:
         operations = self._operations
-        G = network_agop(self._activation, self._network, self._rows)
-        root = operations.device.to_numpy(operations.matrix_power(G, 0.5))
+        with operations.device.own_threads():
+            G = network_agop(self._activation, self._network, self._rows)
+            root = operations.device.to_numpy(operations.matrix_power(G, 0.5))
         root.flags.writeable = False
         return root

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from functools import cache
+from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
@@ -14,6 +14,8 @@ from .reference import ArrayOperations
 BACKENDS = ("auto", "cpp", "cuda", "cuda-tf32", "cupy", "numpy")
 # In the order in which "auto" takes them.
 _PREFERENCE = ("cuda", "cupy", "cpp", "numpy")
+
+_made: dict[str, Operations] = {}
 
 _logger = logging.getLogger("grokrfm")
 
@@ -51,10 +53,15 @@ def make_operations(backend: str) -> Operations:
     elif reason := obstacle(backend):
         raise RuntimeError(f"backend: '{backend}' cannot be had: {reason}")
     if backend in ("cuda", "cuda-tf32"):
-        return _cuda_operations(backend == "cuda-tf32")
+        return _once(backend, lambda: _cuda_operations(backend == "cuda-tf32"))
     if backend == "cupy":
         return ArrayOperations(_import_cupy())
-    return _cpp_operations() if backend == "cpp" else ArrayOperations()
+    return _once(backend, _cpp_operations) if backend == "cpp" else ArrayOperations()
+
+
+def _once(backend: str, make: Callable[[], Operations]) -> Operations:
+    """Operations that are made once in a process, whichever of its threads comes first."""
+    return _made[backend] if backend in _made else _made.setdefault(backend, make())
 
 
 class FittedBackend:
@@ -108,14 +115,12 @@ def obstacle(backend: str) -> str | None:
     return None if count > 0 else "it needs a GPU, and there is none"
 
 
-@cache
 def _cpp_operations() -> Operations:
     from .cpp import CppOperations  # the extension may not have been built
 
     return CppOperations()
 
 
-@cache
 def _cuda_operations(tf32: bool) -> Operations:
     from .. import _cuda  # it may not have been built
     from .cuda import CudaOperations, library_routines

@@ -247,7 +247,7 @@ def _iterate(
                 feature_matrix=run.matrices[t],
                 checkpoint=partial(_checkpoint, settings, operations, machine, next_matrix, run, i),
             )
-            if any_stops(run.callbacks, current) or t == settings.iterations:
+            if any_stops(operations, run.callbacks, current) or t == settings.iterations:
                 run.end(machine.dual_coefficients(i))
         if all(run.dual_coefficients is not None for run in runs):
             return
@@ -277,7 +277,8 @@ def _checkpoint(
     run: Run,
     i: int,
 ) -> Checkpoint:
-    following = operations.device.to_numpy(next_matrix())
+    with operations.device.own_threads():  # as the loop itself computes it
+        following = operations.device.to_numpy(next_matrix())
     arrays = {
         "feature_matrices": np.stack(run.matrices),
         "next_feature_matrix": following[i] if following.ndim == 3 else following,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..operations import Operations
 from ..tasks import PairData
 
 Row = dict[str, float]
@@ -28,9 +29,19 @@ class Recorded(Protocol):
     def checkpoint(self) -> Callable[[], Checkpoint]: ...
 
 
-def any_stops(callbacks: Iterable[Callable[[Any], object]], current: Recorded) -> bool:
-    """Call every callback, whatever the others return; whether one of them ends the run."""
-    return any([callback(current) for callback in callbacks])
+def any_stops(
+    operations: Operations, callbacks: Sequence[Callable[[Any], object]], current: Recorded
+) -> bool:
+    """Call every callback, whatever the others return; whether one of them ends the run: with True.
+
+    Any other value, such as the count that a progress bar returns, does not. Meanwhile BLAS has the
+    threads that its user gave it.
+    """
+    if not callbacks:
+        return False
+    with operations.device.users_threads():
+        results = [callback(current) for callback in callbacks]
+    return any(isinstance(result, bool | np.bool_) and bool(result) for result in results)
 
 
 def columns(rows: list[Row]) -> dict[str, NDArray[Any]]:
