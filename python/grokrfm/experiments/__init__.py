@@ -1,15 +1,18 @@
 """Experiments by description, the store of their results, the folder of a run."""
 
 from .descriptions import Experiment, NetworkRun, Result, RFMRun
-from .folder import RunFolder, unused_path
+from .folder import CHANGEABLE, COMPLETE, INTERRUPTED, RunFolder, new_folder
 from .store import ResultStore
 
 __all__ = [
+    "CHANGEABLE",
+    "COMPLETE",
+    "INTERRUPTED",
     "Experiment",
     "NetworkRun",
     "RFMRun",
     "Result",
     "ResultStore",
     "RunFolder",
-    "unused_path",
+    "new_folder",
 ]

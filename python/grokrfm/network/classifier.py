@@ -140,6 +140,12 @@ class FCNClassifier(Estimator):
         )
         return training, check_classes(self.n_classes, p)
 
+    def require_memory(self, n_train: int, n_test: int) -> None:
+        """Raise MemoryError if training on so many pairs cannot fit, before there are any pairs."""
+        training, n_classes = self.check_parameters()
+        data = PairData.of_size(n_train, n_test, int(self.modulus), n_classes)
+        self._require_memory(data, training, np.dtype(self.dtype).itemsize)
+
     def fit(
         self,
         X: ArrayLike,
