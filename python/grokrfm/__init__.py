@@ -1,5 +1,8 @@
 """Recursive Feature Machines on modular arithmetic."""
 
+from . import signals  # noqa: F401  # first, for Ctrl-C while the rest is imported
+
+# isort: split
 from . import features, figures, fourier
 from ._version import __version__
 from .experiments import load, load_run

@@ -1,6 +1,7 @@
 """Fitted models in their users' hands: pickles, copies, files, pools, run folders."""
 
 import copy
+import json
 import logging
 import pickle
 from concurrent.futures import ProcessPoolExecutor
@@ -13,6 +14,7 @@ import joblib
 import numpy as np
 import pytest
 from grokrfm import FCNClassifier, ModularTask, NetworkMeasures, NotFittedError, RFMClassifier
+from grokrfm.cli import main
 from grokrfm.files import read_arrays, write_arrays
 from grokrfm.operations import backends
 
@@ -201,3 +203,35 @@ def test_damaged_files_are_refused(name, tmp_path):
                 grokrfm.load(path)
     with pytest.raises(FileNotFoundError):
         grokrfm.load(tmp_path / "none.npz")
+
+
+@pytest.mark.parametrize(
+    "command, options",
+    [
+        ("run", ["--iterations", "2", "--kernel", "gaussian"]),
+        ("run", ["--iterations", "2", "--solver", "cg"]),
+        ("train-net", ["--epochs", "3", "--hidden-width", "8", "--record-every", "2"]),
+    ],
+)
+def test_the_model_of_a_run_folder(command, options, tmp_path, capsys):
+    folder = tmp_path / "run"
+    noise = ["--operation", "x*y", "--modulus", "7", "--label-noise", "0.2", "--seed", "3"]
+    assert main([command, *noise, *options, "--output", str(folder)]) == 0
+    model = grokrfm.load_run(folder)
+    split = ModularTask("x*y", 7).split(0.5, 3, label_noise=0.2)
+    evaluated = (split.X_test, split.y_test)
+    again = type(model)(**model.get_params()).fit(split.X_train, split.y_train, evaluated)
+    np.testing.assert_array_equal(outputs(model), outputs(again))
+    np.testing.assert_array_equal(model.history_["test_mse"], again.history_["test_mse"])
+    np.testing.assert_array_equal(model.feature_matrix_, again.feature_matrix_)
+    np.testing.assert_array_equal(model.X_train_, split.X_train)
+    model.save(tmp_path / "model.npz")
+    np.testing.assert_array_equal(outputs(grokrfm.load(tmp_path / "model.npz")), outputs(model))
+    rows = (folder / "metrics.jsonl").read_text().splitlines()
+    for lines in (rows[:-1], [*rows[:-1], rows[-1][:-5]], ["[]"], [json.dumps({"epoch": "a"})]):
+        (folder / "metrics.jsonl").write_text("\n".join(lines))
+        with pytest.raises(ValueError, match=r"(features\.npz|metrics\.jsonl): expected"):
+            grokrfm.load_run(folder)
+    (folder / "features.npz").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"features\.npz: expected"):
+        grokrfm.load_run(folder)

@@ -1,11 +1,14 @@
 """Experiments by description, the store of their results, the folder of a run."""
 
 from .descriptions import Experiment, NetworkRun, Result, RFMRun
-from .folder import RunFolder, unused_path
+from .folder import CHANGEABLE, COMPLETE, INTERRUPTED, RunFolder, new_folder
 from .models import load, load_run
 from .store import ResultStore
 
 __all__ = [
+    "CHANGEABLE",
+    "COMPLETE",
+    "INTERRUPTED",
     "Experiment",
     "NetworkRun",
     "RFMRun",
@@ -14,5 +17,5 @@ __all__ = [
     "RunFolder",
     "load",
     "load_run",
-    "unused_path",
+    "new_folder",
 ]

@@ -178,6 +178,12 @@ class FCNClassifier(Estimator):
             training=training,
         )
 
+    def require_memory(self, n_train: int, n_test: int) -> None:
+        """Raise MemoryError if training on so many pairs cannot fit, before there are any pairs."""
+        settings = self.check_parameters()
+        data = PairData.of_size(n_train, n_test, settings.modulus, settings.n_classes)
+        _require_memory(settings, data)
+
     def fit(
         self,
         X: ArrayLike,
@@ -327,6 +333,9 @@ class FCNClassifier(Estimator):
             of, _, name = key.partition("/")
             if of in kept:
                 kept[of][name] = array
+        for name, epochs in kept["matrix_epochs"].items():
+            count = len(kept["matrices"][name])
+            checks.check_labels(f"matrix_epochs/{name}", epochs, count, len(history["epoch"]))
         self._set_fitted(settings, backend, X_train, network, history, *kept.values())
         return self
 

@@ -16,8 +16,9 @@ from ..operations import (
     Operations,
     make_kernel,
     make_operations,
+    quadratic_form,
 )
-from ..tasks import input_dimension
+from ..tasks import PairData, input_dimension
 from ..training import (
     DTYPES,
     Estimator,
@@ -29,9 +30,10 @@ from ..training import (
 )
 from .predictor import Predictor
 from .rounds import Callback, Run, Settings, run_rounds
-from .solvers import SOLVERS, choose_solver
+from .solvers import SOLVERS, choose_solver, require_memory
 
 CENTERINGS = ("per_class", "none")
+MAX_DEPTH = 100  # every entry of the kernel matrix takes so many steps
 
 
 class RFMClassifier(Estimator):
@@ -71,7 +73,7 @@ class RFMClassifier(Estimator):
     tol : float
         Relative residual ‖y − K α‖ / ‖y‖ of every class at which cg stops; cholesky ignores it.
     depth : int
-        Hidden layers of the "ntk" kernel.
+        Hidden layers of the "ntk" kernel, 1 to 100.
     n_classes : int, optional
         Number of classes c; the modulus unless given.
     n_tasks : int
@@ -215,7 +217,7 @@ class RFMClassifier(Estimator):
         solver = checks.check_one_of("solver", self.solver, SOLVERS)
         dtype = checks.check_one_of("dtype", self.dtype, DTYPES)
         tolerance = checks.check_real("tol", self.tol, positive=True)
-        depth = checks.check_integer("depth", self.depth, minimum=1)
+        depth = checks.check_integer("depth", self.depth, minimum=1, maximum=MAX_DEPTH)
         n_tasks = checks.check_integer("n_tasks", self.n_tasks, minimum=1)
         dimension = input_dimension(p, n_tasks)
         return Settings(
@@ -233,6 +235,17 @@ class RFMClassifier(Estimator):
             tolerance=tolerance,
             dtype=np.dtype(dtype),
         )
+
+    def require_memory(self, n_train: int, n_test: int) -> None:
+        """Raise MemoryError if a run on so many pairs cannot fit, before there are any pairs."""
+        settings = self.check_parameters()
+        n_tasks, solver = settings.n_tasks, settings.solver
+        data = PairData.of_size(n_train, n_test, settings.modulus, settings.n_classes, n_tasks)
+        if solver == "auto":
+            on_the_grid = quadratic_form(settings.kernel) is not None and n_tasks == 1
+            solver = "cg" if on_the_grid else "cholesky"
+        operations, itemsize = make_operations(settings.backend), settings.dtype.itemsize
+        require_memory(solver, [data], itemsize, settings.iterations + 1, operations)
 
     def prepare(
         self,
