@@ -204,9 +204,10 @@ class FCNClassifier(Estimator):
         eval_set : (X_test, y_test), optional
             Pairs on which the network is evaluated after every epoch.
         callbacks : iterable of callable
-            Each is called as callback(Epoch) before the first and after every epoch; a true return
-            value ends the training there. An exception or Ctrl-C in the middle of an epoch passes
-            through, with all completed epochs kept in the fitted attributes.
+            Each is called as callback(Epoch) before the first and after every epoch; a return value
+            of True, and no other, ends the training there. An exception or Ctrl-C in the middle of
+            an epoch passes through, with all completed epochs kept in the fitted attributes; before
+            the first one is complete, an earlier fit stays.
         input_transform : array_like, shape (2p, 2p), optional
             T: the network sees T x instead of x, and AGOP is taken with respect to T x. (M*)^{1/4}
             of a random circulant M* gives the paper's random circulant inputs.

@@ -46,7 +46,8 @@ class Epoch:
     network : TrainedNetwork
         Weights, outputs, NFM and AGOP.
     keep : callable
-        keep(name, array) adds an array to `matrices_[name]`, its epoch to `matrix_epochs_[name]`.
+        keep(name, array) adds a copy of an array to `matrices_[name]`, its epoch to
+        `matrix_epochs_[name]`.
     checkpoint : callable
         Returns arrays from which `FCNClassifier.fit` goes on after this epoch to the same history
         as if it had never stopped.
@@ -122,7 +123,8 @@ class TrainingRun:
 
     def checkpoint(self, operations: Operations) -> Checkpoint:
         """Return everything from which the run goes on after its last row."""
-        arrays = _named(self.network.map(operations.device.to_numpy))
+        to_numpy = operations.device.to_numpy
+        arrays = _named(self.network.map(lambda array: np.array(to_numpy(array))))
         for name, of_epochs in self.kept.items():
             arrays[f"matrices/{name}"] = np.stack(list(of_epochs.values()))
             arrays[f"matrix_epochs/{name}"] = np.array(list(of_epochs))
@@ -196,7 +198,7 @@ def _iterate(backend: FittedBackend, run: TrainingRun) -> None:
         run.rows.append(record)
 
         def keep(name: str, array: NDArray[Any], t: int = t) -> None:
-            run.kept.setdefault(name, {})[t] = array
+            run.kept.setdefault(name, {})[t] = np.array(array)
 
         checkpoint = partial(run.checkpoint, operations)
         current = Epoch(t, run.epochs, record, trained, keep, checkpoint)

@@ -163,9 +163,10 @@ class RFMClassifier(Estimator):
         eval_set : (X_test, y_test), optional
             Pairs on which every round is evaluated.
         callbacks : iterable of callable
-            Each is called as callback(Round) after every round; a true return value ends the run
-            after that round. An exception or Ctrl-C in the middle of a run passes through, with
-            all completed rounds kept in the fitted attributes.
+            Each is called as callback(Round) after every round; a return value of True, and no
+            other, ends the run after that round. An exception or Ctrl-C in the middle of a run
+            passes through, with all completed rounds kept in the fitted attributes; before the
+            first one is complete, an earlier fit stays.
         feature_matrix : array_like, shape (2p, 2p), optional
             M_0, symmetric; the identity unless given.
         checkpoint : mapping of str to ndarray, optional

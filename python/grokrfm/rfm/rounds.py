@@ -45,7 +45,7 @@ class Round:
     record : dict of str to float
         The new row of the history. What a callback adds becomes a column of `history_`.
     feature_matrix : ndarray, shape (d, d)
-        M_t; d = 2p, and a row for each task bit.
+        M_t, read-only; d = 2p, and a row for each task bit.
     checkpoint : callable
         Returns arrays from which `RFMClassifier.fit` goes on after this round to the same history
         as if it had never stopped.
@@ -101,7 +101,7 @@ class Run:
     start : ndarray, shape (d, d), or None
         The next feature matrix to solve with; None for the identity.
     rows, matrices : list
-        Of the completed rounds.
+        Of the completed rounds: there are as many as rows.
     machine_state : mapping
         What its machine goes on from, of a checkpoint; empty for a new run.
     dual_coefficients : ndarray, shape (n, c), or None
@@ -151,6 +151,7 @@ class Run:
 
     def end(self, dual_coefficients: NDArray[Any]) -> None:
         """No further rounds: add to the rows what only the last feature matrix tells."""
+        del self.matrices[len(self.rows) :]  # of a round that was broken off between the two
         self.dual_coefficients = dual_coefficients
         for row, matrix in zip(self.rows, self.matrices, strict=True):
             row["feature_alignment"] = alignment(matrix, self.matrices[-1])
@@ -201,7 +202,7 @@ def run_rounds(
         except BaseException:
             # The broken round may have left its dual coefficients: back to the last complete one.
             if runs[0].rows:
-                machine.fit(on_device([run.matrices[-1] for run in runs]))
+                machine.fit(on_device([run.matrices[len(run.rows) - 1] for run in runs]))
                 for i, run in enumerate(runs):
                     if run.dual_coefficients is None:
                         run.end(machine.dual_coefficients(i))
@@ -230,8 +231,8 @@ def _iterate(
         matrices = to_numpy(M).reshape(len(runs), *M.shape[-2:])
         going = [i for i, run in enumerate(runs) if run.dual_coefficients is None]
         for i in going:
-            runs[i].rows.append(_row(t, evaluations[i], matrices[i], runs[i].data.modulus))
             runs[i].matrices.append(matrices[i])
+            runs[i].rows.append(_row(t, evaluations[i], matrices[i], runs[i].data.modulus))
         share = (time.perf_counter() - began) / len(runs)
         for i in going:
             runs[i].rows[t]["seconds"] = share
@@ -244,7 +245,7 @@ def _iterate(
                 iterations=settings.iterations,
                 modulus=run.data.modulus,
                 record=run.rows[t],
-                feature_matrix=run.matrices[t],
+                feature_matrix=_read_only(run.matrices[t]),
                 checkpoint=partial(_checkpoint, settings, operations, machine, next_matrix, run, i),
             )
             if any_stops(operations, run.callbacks, current) or t == settings.iterations:
@@ -253,6 +254,12 @@ def _iterate(
             return
         began = time.perf_counter()
         M = next_matrix()
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def _next_matrix(settings: Settings, operations: Operations, evaluation: Evaluation, t: int) -> Any:
@@ -278,7 +285,7 @@ def _checkpoint(
     i: int,
 ) -> Checkpoint:
     with operations.device.own_threads():  # as the loop itself computes it
-        following = operations.device.to_numpy(next_matrix())
+        following = np.array(operations.device.to_numpy(next_matrix()))  # the run keeps its own
     arrays = {
         "feature_matrices": np.stack(run.matrices),
         "next_feature_matrix": following[i] if following.ndim == 3 else following,
