@@ -21,14 +21,11 @@ from ..operations import (
 from ..tasks import PairData, input_dimension
 from ..training import (
     DTYPES,
-    Estimator,
     check_classes,
     check_data,
-    check_history,
     columns,
-    unpack_array,
 )
-from .predictor import Predictor
+from .fitted import FittedRFM
 from .rounds import Callback, Run, Settings, run_rounds
 from .solvers import SOLVERS, choose_solver, require_memory
 
@@ -36,7 +33,7 @@ CENTERINGS = ("per_class", "none")
 MAX_DEPTH = 100  # every entry of the kernel matrix takes so many steps
 
 
-class RFMClassifier(Estimator):
+class RFMClassifier(FittedRFM):
     """Recursive Feature Machine on pairs of residues modulo p.
 
     From M_0, round t solves kernel ridge regression on one-hot labels with the kernel
@@ -186,10 +183,21 @@ class RFMClassifier(Estimator):
             If the backend cannot be had.
         MemoryError
             If the run cannot fit into the available memory, before any work.
+
+        Warns
+        -----
+        SolverWarning
+            Once, at the end, if solves took their fallback or missed the tolerance; the history
+            says which.
         """
         settings = self.check_parameters()
         run = self.prepare(settings, X, y, eval_set, callbacks, feature_matrix, checkpoint)
-        operations = make_operations(settings.backend)
+        self._complete(settings, make_operations(settings.backend), run)
+        run.warn(stacklevel=3)
+        return self
+
+    def _complete(self, settings: Settings, operations: Operations, run: Run) -> None:
+        """Do a run and become its fitted model, with the rounds that are complete."""
         solver = choose_solver(
             settings.solver, settings.kernel, run.data, settings.dtype.itemsize, operations
         )
@@ -197,7 +205,34 @@ class RFMClassifier(Estimator):
             run_rounds(settings, operations, solver, [run])
         finally:
             self.adopt(settings, operations, solver, run)
-        return self
+
+    def at_iteration(self, iteration: int) -> RFMClassifier:
+        """Return the predictor of a round, with M_t, as a fitted model of its own.
+
+        Of earlier rounds only the feature matrices are kept: the dual coefficients are solved for
+        anew from the training pairs, by the same solver. They agree with those of the run up to its
+        tolerance.
+
+        Parameters
+        ----------
+        iteration : int
+            t, from 0 to `n_iter_`.
+
+        Returns
+        -------
+        RFMClassifier
+            With iterations=0; its history has one row, without test quantities.
+        """
+        self.require_fit()
+        t = checks.check_integer("iteration", iteration, minimum=0, maximum=self.n_iter_)
+        changed = {"iterations": 0, "solver": self.solver_}
+        model = RFMClassifier(**{**self._settings.parameters, **changed})
+        settings = model.check_parameters()
+        start = self.feature_matrices_[t]
+        run = model.prepare(settings, self.X_train_, self.y_train_, feature_matrix=start)
+        model._complete(settings, self._backend.operations, run)
+        run.warn(stacklevel=3)
+        return model
 
     def check_parameters(self) -> Settings:
         """Return the parameters as what they stand for.
@@ -280,95 +315,3 @@ class RFMClassifier(Estimator):
             np.stack(run.matrices),
             run.dual_coefficients,
         )
-
-    def _set_fitted(
-        self,
-        settings: Settings,
-        backend: FittedBackend,
-        solver: str,
-        X_train: NDArray[np.int64],
-        y_train: NDArray[np.int64],
-        history: dict[str, NDArray[Any]],
-        feature_matrices: NDArray[Any],
-        dual_coefficients: NDArray[Any],
-    ) -> None:
-        """All fitted attributes: with everything computed before, of one fit alone."""
-        self._settings = settings
-        self._backend = backend
-        self.solver_ = solver
-        self.X_train_ = X_train
-        self.y_train_ = y_train
-        self.classes_ = np.arange(settings.n_classes)
-        self.history_ = history
-        self.feature_matrices_ = feature_matrices
-        self.feature_matrix_ = feature_matrices[-1].copy()
-        self.dual_coef_ = dual_coefficients
-        self.n_iter_ = len(feature_matrices) - 1
-
-    def fitted_state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-        arrays = {
-            "X_train": self.X_train_,
-            "y_train": self.y_train_,
-            "feature_matrices": self.feature_matrices_,
-            "dual_coef": self.dual_coef_,
-        }
-        return arrays, {"parameters": dict(self._settings.parameters), "solver": self.solver_}
-
-    def restore(
-        self,
-        history: dict[str, NDArray[Any]],
-        arrays: Mapping[str, NDArray[Any]],
-        values: Mapping[str, Any],
-    ) -> RFMClassifier:
-        settings = self.check_parameters()
-        p, n_tasks, c = settings.modulus, settings.n_tasks, settings.n_classes
-        d, dtype = input_dimension(p, n_tasks), settings.dtype
-        X_train = checks.check_pairs("X_train", arrays["X_train"], p, n_tasks)
-        y_train = checks.check_labels("y_train", arrays["y_train"], len(X_train), c)
-        matrices = unpack_array(arrays, "feature_matrices", (None, d, d), dtype)
-        dual = unpack_array(arrays, "dual_coef", (len(X_train), c), dtype)
-        check_history(history, len(matrices))
-        solver = checks.check_one_of("solver", values["solver"], SOLVERS[1:])
-        backend = FittedBackend(settings.backend)
-        self._set_fitted(settings, backend, solver, X_train, y_train, history, matrices, dual)
-        return self
-
-    @property
-    def _predictor(self) -> Predictor:
-        self.require_fit()
-        return Predictor(
-            self._settings,
-            self._backend.operations,
-            self.X_train_,
-            self.feature_matrix_,
-            self.dual_coef_,
-        )
-
-    def class_agops(self, classes: Iterable[int] | None = None) -> NDArray[Any]:
-        """AGOP of single outputs of the final predictor on the training pairs.
-
-        All classes' together sum to the AGOP, from which the next feature matrix would come.
-
-        Parameters
-        ----------
-        classes : iterable of int, optional
-            Which outputs; all unless given.
-
-        Returns
-        -------
-        ndarray, shape (len(classes), d, d)
-            About 8 n² + 4 n p² flops each.
-        """
-        predictor = self._predictor
-        last = len(self.classes_) - 1
-        return predictor.class_agops(
-            [
-                checks.check_integer("classes", label, minimum=0, maximum=last)
-                for label in (self.classes_ if classes is None else classes)
-            ]
-        )
-
-    def decision_function(self, X: ArrayLike) -> NDArray[Any]:
-        """Outputs f_c(x) of the final predictor, (m, c), for pairs X, (m, 2)."""
-        predictor, settings = self._predictor, self._settings
-        return predictor.outputs(checks.check_pairs("X", X, settings.modulus, settings.n_tasks))

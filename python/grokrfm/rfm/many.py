@@ -48,11 +48,18 @@ def fit_many(
 
     Raises
     ------
-    ValueError
-        If there are not as many entries of each as models, and as `RFMClassifier.fit`.
+    TypeError, ValueError
+        For other models or splits, another number of entries than models, and as
+        `RFMClassifier.fit`.
     """
     models = list(models)
+    for model in models:
+        if not isinstance(model, RFMClassifier):
+            raise TypeError(f"models: expected RFMClassifier, got {type(model).__name__}")
     splits = _one_each("splits", splits, len(models))
+    for split in splits:
+        if not isinstance(split, Split):
+            raise TypeError(f"splits: expected Split, got {type(split).__name__}")
     each_callbacks = _one_each("callbacks", callbacks, len(models), ())
     starts = _one_each("feature_matrices", feature_matrices, len(models), None)
     resumed = _one_each("checkpoints", checkpoints, len(models), None)
@@ -77,6 +84,8 @@ def fit_many(
         for first in range(0, len(group), size):
             chunk = group[first : first + size]
             _fit_together([models[i] for i in chunk], [runs[i] for i in chunk], given, operations)
+    for run in runs:
+        run.warn(stacklevel=3)
     return models
 
 

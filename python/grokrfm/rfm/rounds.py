@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -26,7 +27,7 @@ from ..training import (
     unpack_array,
     unpack_rows,
 )
-from .evaluation import Evaluation, Machine
+from .evaluation import Evaluation, Machine, SolverWarning
 from .solvers import make_machine, require_memory
 
 
@@ -102,6 +103,8 @@ class Run:
         The next feature matrix to solve with; None for the identity.
     rows, matrices : list
         Of the completed rounds: there are as many as rows.
+    complaints : dict of int to str
+        Of rounds whose solve is not what it should be.
     machine_state : mapping
         What its machine goes on from, of a checkpoint; empty for a new run.
     dual_coefficients : ndarray, shape (n, c), or None
@@ -113,6 +116,7 @@ class Run:
     start: NDArray[Any] | None = None
     rows: list[Row] = field(default_factory=list)
     matrices: list[NDArray[Any]] = field(default_factory=list)
+    complaints: dict[int, str] = field(default_factory=dict)
     machine_state: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     dual_coefficients: NDArray[Any] | None = None
 
@@ -155,6 +159,20 @@ class Run:
         self.dual_coefficients = dual_coefficients
         for row, matrix in zip(self.rows, self.matrices, strict=True):
             row["feature_alignment"] = alignment(matrix, self.matrices[-1])
+
+    def warn(self, stacklevel: int) -> None:
+        """Warn once of all complaints, in the name of the caller of `fit`."""
+        if not self.complaints:
+            return
+        first, complaint = next(iter(self.complaints.items()))
+        message = f"iteration {first}: {complaint}"
+        if others := len(self.complaints) - 1:
+            worst = max(self.rows[t]["residual"] for t in self.complaints)
+            message += (
+                f" The same in {others} later iterations, largest relative residual {worst:.1e}; "
+                "the history has them all."
+            )
+        warnings.warn(message, SolverWarning, stacklevel)
 
 
 def run_rounds(
@@ -233,6 +251,8 @@ def _iterate(
         for i in going:
             runs[i].matrices.append(matrices[i])
             runs[i].rows.append(_row(t, evaluations[i], matrices[i], runs[i].data.modulus))
+            if evaluations[i].complaint:
+                runs[i].complaints[t] = evaluations[i].complaint
         share = (time.perf_counter() - began) / len(runs)
         for i in going:
             runs[i].rows[t]["seconds"] = share
