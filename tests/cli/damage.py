@@ -1,6 +1,6 @@
 """Random damage to run folders, each then resumed: refused by name, or on to the same history.
 
-    PYTHONPATH=tests python tests/cli/damage.py [TRIALS]
+    python tests/cli/damage.py [TRIALS]
 
 prints how many of each there were; the suite runs a few of them (test_folders.py).
 """

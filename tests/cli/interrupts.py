@@ -1,6 +1,6 @@
 """Signals spread over the whole life of a run: every folder goes on to the undisturbed history.
 
-    PYTHONPATH=tests python tests/cli/interrupts.py [SIGNALS]
+    python tests/cli/interrupts.py [SIGNALS]
 
 prints what became of them; the suite sends a few of them (test_folders.py).
 """

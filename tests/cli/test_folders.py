@@ -121,6 +121,47 @@ def test_a_run_killed_after_its_last_checkpoint_gets_its_outputs(name, tmp_path,
     assert same(history(path), history(tmp_path / "whole"))
 
 
+def test_a_full_disk_names_the_file_and_loses_nothing(tmp_path):
+    path = tmp_path / "run"
+    code = (
+        "import resource, sys; from grokrfm.cli import main\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (14_000, -1))\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    begin = (*SMALL, "--iterations", 9, "--checkpoint-every", 2, "--output")
+    arguments = [str(each) for each in (*begin, path)]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2
+    assert done.stderr.endswith(f"File too large: '{path / 'checkpoint.npz'}'\n")
+    assert config(path)["status"] == "interrupted" and (path / "checkpoint.npz").exists()
+    assert command("run", "--resume", path)[0] == command(*begin, tmp_path / "whole")[0] == 0
+    assert same(history(path), history(tmp_path / "whole"))
+
+
+def test_a_second_interrupt_ends_the_run_at_once(interruptible, tmp_path):
+    path = tmp_path / "run"
+    options = ["--kernel", "ntk", "--modulus", "29", "--depth", "50", "--output", path]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "grokrfm", "run", *options],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not (path / "metrics.jsonl").exists():
+        time.sleep(0.001)
+    for _ in range(100):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.1)
+        if process.poll() is not None:
+            break
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGINT and "Traceback" not in err
+    assert config(path)["status"] == "running"
+    assert command("run", "--resume", path, "--iterations", 0)[0] == 0
+
+
 def test_a_folder_without_a_run_takes_the_same_command(tmp_path):
     path = tmp_path / "run"
     path.mkdir()
