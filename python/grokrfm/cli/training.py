@@ -10,6 +10,7 @@ import shlex
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -104,7 +105,7 @@ def _train(command: TrainingCommand, options: argparse.Namespace) -> int:
             return _run(plan, folder, None, [], received)
 
 
-def _postponed(command: TrainingCommand) -> Any:
+def _postponed(command: TrainingCommand) -> AbstractContextManager[list[int]]:
     return postponed(f"interrupted: ends after this {command.unit}; a second time, at once")
 
 
