@@ -1,7 +1,11 @@
 """Recursive Feature Machines on modular arithmetic."""
 
+from . import signals  # noqa: F401  # first, for Ctrl-C while the rest is imported
+
+# isort: split
 from . import features, figures, fourier
 from ._version import __version__
+from .experiments import load, load_run
 from .network import Epoch, FCNClassifier, NetworkMeasures
 from .operations import build_info
 from .rfm import FeatureMeasures, RFMClassifier, Round, SolverWarning, fit_many
@@ -26,4 +30,6 @@ __all__ = [
     "figures",
     "fit_many",
     "fourier",
+    "load",
+    "load_run",
 ]

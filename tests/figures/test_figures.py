@@ -12,6 +12,7 @@ import pytest
 from grokrfm import figures
 from grokrfm.experiments import ResultStore, RFMRun
 from grokrfm.figures import FIGURES, Settings, choose_figures, make_figures
+from grokrfm.files import locked
 
 matplotlib.use("Agg")
 
@@ -112,9 +113,49 @@ def test_a_result_depends_on_every_field(tmp_path):
     assert first["run_seconds"] > 0
     for key, values in first.items():
         np.testing.assert_array_equal(values, again[key])
-    store.path(short).write_bytes(b"PK")
-    with pytest.raises(ValueError, match="a damaged result, to be removed"):
-        store.result(short)
+
+
+def test_a_damaged_result_is_made_anew(tmp_path):
+    store = ResultStore(tmp_path)
+    short, other = RFMRun(("x+y",), 7, iterations=1), RFMRun(("x-y",), 7, iterations=1)
+    first = store.result(short)
+    whole = store.path(short).read_bytes()
+    store.result(other)
+    swapped = store.path(other).read_bytes()
+    rng = np.random.default_rng(0)
+    damaged = [b"", b"PK", whole[:-1], swapped]
+    damaged += [whole[: rng.integers(len(whole))] for _ in range(10)]
+    for at in rng.integers(len(whole), size=30):
+        damaged.append(whole[:at] + bytes([whole[at] ^ 1 << rng.integers(8)]) + whole[at + 1 :])
+    for content in damaged:
+        store.path(short).write_bytes(content)
+        with pytest.warns(UserWarning, match=f"{store.path(short)}: .*; made anew"):
+            again = store.result(short)
+        for key in first.keys() - {"run_seconds", "seconds"}:
+            np.testing.assert_array_equal(first[key], again[key])
+    store.result(short)  # without a warning
+
+
+def test_one_process_makes_figures_in_a_folder(folder, run):
+    again = ("figures", "--only", "A1", "--quick", "--output", str(folder))
+    with locked(folder):
+        done = run(*again)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert f"in use by another process: '{folder}'" in done.stderr
+    assert run(*again).returncode == 0
+
+
+def test_figures_leave_the_backend_alone(tmp_path):
+    code = (
+        "import matplotlib, sys; matplotlib.rcParams['backend'] = 'pdf'\n"
+        "from grokrfm import figures\n"
+        "figures.make_figures(sys.argv[1], ['A1'], figures.Settings(quick=True))\n"
+        "assert 'matplotlib.pyplot' not in sys.modules\n"
+        "assert matplotlib.rcParams['backend'] == 'pdf'"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], stderr=subprocess.PIPE)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "figure_A1.png").exists()
 
 
 @pytest.mark.parametrize(
@@ -170,11 +211,11 @@ def test_interrupt_keeps_what_is_done(interruptible, tmp_path):
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     try:
-        stdout, stderr = process.communicate(timeout=60)
+        _, stderr = process.communicate(timeout=60)
     finally:
         process.kill()
     assert process.returncode == 130 and "Traceback" not in stderr
-    assert "finished runs and figures are kept" in stdout
+    assert "interrupted; what was finished is kept" in stderr
 
 
 def test_settings_and_report_are_checked(tmp_path):

@@ -369,8 +369,8 @@ def test_checkpoint_goes_on_to_the_same_history(optimizer):
     assert at_its_end.predict([[0, 1]]).shape == (1,)
     for change, message in [
         ({"epochs": 1}, "at least 2 epochs, got epochs=1"),
-        ({"hidden_width": 41}, r"array first, float64 of shape \(22, 41\)"),
-        ({"dtype": "float32"}, "array first, float32"),
+        ({"hidden_width": 41}, "a run with the same data and parameters"),
+        ({"dtype": "float32"}, "a run with the same data and parameters"),
     ]:
         with pytest.raises(ValueError, match=message):
             fit(checkpoint=stored[0], **{**settings, **change})

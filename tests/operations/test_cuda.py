@@ -129,19 +129,16 @@ def test_bindings_refuse(operations, error, message, arguments):
         arrays[1] = operations.device.xp.asarray(np.repeat(train, 2, axis=0))[::2]
     out = operations.device.xp.empty((10, 10), dtype=arrays[0].dtype)
     kernel = CASES[0].kernel(10)
-    with pytest.raises(error, match=message):
-        operations._library.agop(
-            operations._place(), kernel, arrays[0], arrays[1], slots, arrays[2], True, out
-        )
+    with operations._place() as place, pytest.raises(error, match=message):
+        operations._library.agop(place, kernel, arrays[0], arrays[1], slots, arrays[2], True, out)
 
 
 def test_arrays_elsewhere_are_refused(operations):
     wrong = [1.0] if operations.device.xp is np else np.eye(4)
     inputs = operations.device.asarray([[0]], np.int32)
-    with pytest.raises(TypeError, match=r"feature_matrix: expected an array (on|in)"):
-        operations._library.kernel_matrix(
-            operations._place(), CASES[0].kernel(4), wrong, inputs, None, inputs
-        )
+    message = r"feature_matrix: expected an array (on|in)"
+    with operations._place() as place, pytest.raises(TypeError, match=message):
+        operations._library.kernel_matrix(place, CASES[0].kernel(4), wrong, inputs, None, inputs)
 
 
 @pytest.mark.parametrize("centred", [False, True])

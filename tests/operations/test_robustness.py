@@ -285,6 +285,6 @@ def test_the_number_of_threads_can_be_set(monkeypatch):
         with pytest.raises(ValueError, match="GROKRFM_NUM_THREADS: expected a positive integer"):
             _ = device.threads
     monkeypatch.delenv("GROKRFM_NUM_THREADS")
-    assert device.threads == max(pool.num_threads for pool in device._blas.lib_controllers)
-    monkeypatch.setattr(device._blas, "lib_controllers", [])
+    assert device.threads == max(pool.num_threads for pool in device._blas)
+    monkeypatch.setattr(device, "_blas", [])
     assert device.threads == len(os.sched_getaffinity(0))

@@ -9,7 +9,6 @@ from typing import Any
 from ..checks import check_integer
 from ..figures import FIGURES, Settings, choose_figures, make_figures
 from .progress import duration
-from .training import INTERRUPTED
 
 
 def add_to(commands: argparse._SubParsersAction[Any]) -> None:
@@ -18,7 +17,8 @@ def add_to(commands: argparse._SubParsersAction[Any]) -> None:
         "figures",
         help="make the paper's figures, and our own",
         description="Make the figures: PNG, the plotted numbers (.npz), and figures.json with\n"
-        "settings and times. Runs are kept in the folder's runs/ and used again.",
+        "settings and times. Runs are kept in the folder's runs/ and used again: after\n"
+        "Ctrl-C the same command goes on.",
         epilog="figures:\n"
         + "\n".join(f"  {figure.name:12s} {figure.title}" for figure in FIGURES),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -46,11 +46,7 @@ def _figures(options: argparse.Namespace) -> int:
     if n_seeds is None:
         n_seeds = 1 if options.quick else 3
     settings = Settings(options.quick, check_integer("seeds", n_seeds, minimum=1))
-    try:
-        seconds = make_figures(options.output, options.only, settings)
-    except KeyboardInterrupt:
-        print("interrupted; finished runs and figures are kept, the same command goes on")
-        return INTERRUPTED
+    seconds = make_figures(options.output, options.only, settings)
     count = len(choose_figures(options.only))
     print(f"{count} figure{'s' if count > 1 else ''} in {duration(seconds)}: {options.output}")
     return 0

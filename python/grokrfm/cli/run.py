@@ -7,7 +7,7 @@ from typing import Any
 from ..operations import KERNELS
 from ..rfm import CENTERINGS, SOLVERS, FeatureMeasures, RFMClassifier
 from ..training import Row
-from .training import COMMON_OPTIONS, Option, TrainingCommand
+from .options import COMMON_OPTIONS, Option, TrainingCommand
 
 # n_classes and n_tasks follow from the task
 _OPTIONS: dict[str, Option] = {
@@ -45,12 +45,15 @@ def _arrays(model: RFMClassifier) -> dict[str, Any]:
 RUN = TrainingCommand(
     name="run",
     help="train one RFM and write a run folder",
-    description="Train one Recursive Feature Machine. Without options: x+y mod 61 from half of "
-    "all pairs, quadratic kernel, 30 iterations. Writes a folder with config.json, "
-    "metrics.jsonl (one line a round), features.npz (every feature matrix) and "
-    "run.png. Ctrl-C ends the run and keeps what was computed.",
-    epilog="examples:  grokrfm run --operation 'x*y' --train-fraction 0.4    "
-    "grokrfm run --kernel gaussian --dtype float64 --stop-accuracy 0.999",
+    description="""Train one Recursive Feature Machine. Without options: x+y mod 61 from half of all
+pairs, quadratic kernel, 30 iterations. Writes a folder with config.json, metrics.jsonl (one line an
+iteration), features.npz (every feature matrix), checkpoint.npz (what the run goes on from) and
+run.png. Ctrl-C ends the run after the present iteration and keeps everything; --resume goes on.""",
+    examples=(
+        "--operation 'x*y' --train-fraction 0.4",
+        "--kernel gaussian --dtype float64 --stop-accuracy 0.999",
+        "--resume runs/x+y_p61_quadratic_seed0 --iterations 60",
+    ),
     estimator=RFMClassifier,
     unit="iteration",
     options=_OPTIONS,

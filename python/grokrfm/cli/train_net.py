@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from ..network import FCNClassifier, NetworkMeasures
 from ..operations import ACTIVATIONS, OPTIMIZERS
 from ..training import Row
-from .training import COMMON_OPTIONS, Option, TrainingCommand
+from .options import COMMON_OPTIONS, Option, TrainingCommand
 
 _OPTIONS: dict[str, Option] = {
     "modulus": (int, None, "p, the number of residues"),
@@ -37,6 +36,8 @@ def _columns(record: Row) -> str:
 def _summary(model: FCNClassifier) -> str:
     correlation = model.history_["nfm_correlation_off_diagonal"]
     measured = correlation[np.isfinite(correlation)]
+    if not measured.size:
+        return "the correlation of NFM and root AGOP is not defined"
     return f"NFM and root AGOP correlate by {measured[-1]:.3f} off the diagonal"
 
 
@@ -51,25 +52,19 @@ def _arrays(model: FCNClassifier) -> dict[str, Any]:
     }
 
 
-def _more_options(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--record-every",
-        type=int,
-        default=1,
-        metavar="N",
-        help="measure AGOP and NFM after so many epochs",
-    )
-
-
 TRAIN_NET = TrainingCommand(
     name="train-net",
     help="train one network and write a run folder",
-    description="Train one network with a hidden layer. Without options: x+y mod 61 from half of "
-    "all pairs, 1024 quadratic units, AdamW, 50 epochs. Writes a folder with config.json, "
-    "metrics.jsonl (one line an epoch), features.npz (every square root of an AGOP, and the "
-    "final weights) and run.png. Ctrl-C ends the run and keeps what was computed.",
-    epilog="examples:  grokrfm train-net --operation 'x*y' --activation relu --epochs 200    "
-    "grokrfm train-net --optimizer sgd --learning-rate 1 --weight-decay 1e-5 --record-every 50",
+    description="""Train one network with a hidden layer. Without options: x+y mod 61 from half of
+all pairs, 1024 quadratic units, AdamW, 50 epochs. Writes a folder with config.json, metrics.jsonl
+(one line an epoch), features.npz (every square root of an AGOP, and the final weights),
+checkpoint.npz (what the run goes on from) and run.png. Ctrl-C ends the run after the present epoch
+and keeps everything; --resume goes on.""",
+    examples=(
+        "--operation 'x*y' --activation relu --epochs 200",
+        "--optimizer sgd --learning-rate 1 --weight-decay 1e-5 --record-every 50",
+        "--resume runs/x+y_p61_network_quadratic_seed0 --epochs 100",
+    ),
     estimator=FCNClassifier,
     unit="epoch",
     options=_OPTIONS,
@@ -81,5 +76,5 @@ TRAIN_NET = TrainingCommand(
     columns=_columns,
     arrays=_arrays,
     summary=_summary,
-    more_options=_more_options,
+    run_options={"record_every": (1, "measure AGOP and NFM after so many epochs")},
 )

@@ -1,4 +1,4 @@
-"""Training from the command line: options, run folder, progress, checkpoints, summary.
+"""Training from the command line: run folder, progress, checkpoints, summary.
 
 One life cycle for every estimator; what a command adds to it stands in `run` and `train_net`.
 """
@@ -6,10 +6,11 @@ One life cycle for every estimator; what a command adds to it stands in `run` an
 from __future__ import annotations
 
 import argparse
-import inspect
 import shlex
 import time
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,260 +20,253 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._version import __version__
-from ..checks import check_integer
-from ..experiments import RunFolder, unused_path
-from ..figures import plot_run
-from ..operations import BACKENDS, build_info
-from ..tasks import OPERATIONS, ModularTask
-from ..training import DTYPES, Estimator, Recorded, Row
+from ..checks import check_fraction, check_integer, check_real
+from ..experiments import CHANGEABLE, COMPLETE, INTERRUPTED, RunFolder, new_folder
+from ..figures import off_screen, plot_run
+from ..operations import build_info
+from ..signals import exit_status, postponed
+from ..tasks import ModularTask, Split, check_operation
+from ..training import Checkpoint, Recorded, Row, unpack_rows
+from .options import TrainingCommand, add_options
 from .progress import Progress
 
 GROKKED = 0.99  # test accuracy that counts as generalising
-INTERRUPTED = 130  # exit status after Ctrl-C, as shells have it
 
-Option = tuple[type, Sequence[str] | None, str]  # type, names to choose from, help
-COMMON_OPTIONS: dict[str, Option] = {
-    "backend": (str, BACKENDS, "where the operations run"),
-    "dtype": (str, DTYPES, "precision of the run"),
-}
+
+def add_to(commands: argparse._SubParsersAction[Any], command: TrainingCommand) -> None:
+    """Add the parser of a command that trains."""
+    examples = "".join(f"\n  grokrfm {command.name} {options}" for options in command.examples)
+    parser = commands.add_parser(
+        command.name,
+        help=command.help,
+        description=command.description,
+        epilog=f"examples:{examples}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(handler=partial(_train, command))
+    add_options(parser, command)
 
 
 @dataclass(frozen=True)
-class TrainingCommand:
-    """A command that trains one estimator on one task.
+class _Plan:
+    """A run that can start: its settings were checked."""
 
-    Attributes
-    ----------
-    name, help, description, epilog : str
-        For the parser.
-    estimator : type
-        Its parameters are the options, the number of classes apart.
-    unit : str
-        What is counted, "iteration" or "epoch": the column of the history, and with an s the
-        parameter of the estimator.
-    options : dict of str to Option
-        Parameter of the estimator -> option.
-    seeds : str
-        What --seed is the seed of.
-    checkpoint_every : int
-        Default of --checkpoint-every.
-    label, folder : callable
-        Options -> what is trained, for the title and for the name of the run folder.
-    callbacks : callable
-        Options -> callbacks that add to the history.
-    columns : callable
-        Row of the history -> what the progress line says beside the accuracies.
-    arrays : callable
-        Estimator -> content of features.npz.
-    summary : callable
-        Estimator -> end of the summary.
-    more_options : callable
-        Adds options of the run that are not the estimator's.
-    """
+    command: TrainingCommand
+    settings: argparse.Namespace
+    task: ModularTask
+    split: Split
+    model: Any
+    recorders: list[Callable[[Any], object]]
 
-    name: str
-    help: str
-    description: str
-    epilog: str
-    estimator: type[Estimator]
-    unit: str
-    options: dict[str, Option]
-    seeds: str
-    checkpoint_every: int
-    label: Callable[[argparse.Namespace], str]
-    folder: Callable[[argparse.Namespace], str]
-    callbacks: Callable[[argparse.Namespace], list[Callable[[Any], object]]]
-    columns: Callable[[Row], str]
-    arrays: Callable[[Any], dict[str, NDArray[Any]]]
-    summary: Callable[[Any], str]
-    more_options: Callable[[argparse._ArgumentGroup], object] = lambda group: None
+    @property
+    def total(self) -> int:
+        """How many iterations or epochs were asked for."""
+        return int(getattr(self.settings, self.command.unit + "s"))
 
-    def add_to(self, commands: argparse._SubParsersAction[Any]) -> None:
-        """Add the parser of this command."""
-        parser = commands.add_parser(
-            self.name,
-            help=self.help,
-            description=self.description,
-            epilog=self.epilog,
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    @property
+    def title(self) -> str:
+        return (
+            f"{self.settings.operation} mod {self.settings.modulus}, {len(self.split.X_train)} of "
+            f"{len(self.task.pairs)} pairs, {self.command.label(self.settings)}"
         )
-        parser.set_defaults(handler=partial(_train, self))
-        _add_task_options(parser.add_argument_group("task"), self.seeds)
-        group = parser.add_argument_group("estimator")
-        defaults = {"modulus": 61, **_defaults(self.estimator)}
-        for name, (kind, choices, text) in self.options.items():
-            group.add_argument(
-                "--" + name.replace("_", "-"),
-                type=kind,
-                help=text if choices is None else f"{text}: {', '.join(choices)}",
-                default=defaults[name],
-                metavar=None if choices is None else "NAME",
-            )
-        group = parser.add_argument_group("run")
-        _add_run_options(group, self)
-        self.more_options(group)
 
-
-def _defaults(estimator: type[Estimator]) -> dict[str, Any]:
-    parameters = inspect.signature(estimator).parameters.values()
-    return {p.name: p.default for p in parameters if p.default is not p.empty}
-
-
-def _add_task_options(task: argparse._ArgumentGroup, seeds: str) -> None:
-    task.add_argument(
-        "--operation", default="x+y", metavar="OPERATION", help="one of: " + "; ".join(OPERATIONS)
-    )
-    task.add_argument(
-        "--train-fraction",
-        type=float,
-        default=0.5,
-        metavar="R",
-        help="share of all pairs that is trained on",
-    )
-    task.add_argument(
-        "--train-count",
-        type=int,
-        default=argparse.SUPPRESS,
-        metavar="N",
-        help="number of training pairs, instead of a fraction",
-    )
-    task.add_argument("--seed", type=int, default=0, metavar="N", help=f"seed of {seeds}")
-    task.add_argument(
-        "--label-noise",
-        type=float,
-        default=0.0,
-        metavar="SHARE",
-        help="share of the training labels replaced by wrong ones",
-    )
-
-
-def _add_run_options(group: argparse._ArgumentGroup, command: TrainingCommand) -> None:
-    group.add_argument(
-        "--stop-accuracy",
-        type=float,
-        default=argparse.SUPPRESS,
-        metavar="SHARE",
-        help=f"end after the first {command.unit} with at least this test accuracy",
-    )
-    group.add_argument(
-        "--checkpoint-every",
-        type=int,
-        default=command.checkpoint_every,
-        metavar="N",
-        help=f"store the state of the run after so many {command.unit}s; 0 for never",
-    )
-    group.add_argument(
-        "--resume",
-        type=Path,
-        default=None,
-        metavar="FOLDER",
-        help="go on with a broken run; all other settings come from the folder",
-    )
-    group.add_argument(
-        "--output",
-        type=Path,
-        default=argparse.SUPPRESS,
-        metavar="FOLDER",
-        help="run folder to make (default: a new one under runs/)",
-    )
+    def ends_with(self, row: Row) -> bool:
+        """Whether the run is complete after this row."""
+        enough = getattr(self.settings, "stop_accuracy", np.inf)
+        return row[self.command.unit] >= self.total or row["test_accuracy"] >= enough
 
 
 def _train(command: TrainingCommand, options: argparse.Namespace) -> int:
-    checkpoint = None
-    if options.resume is not None:
-        folder, config, checkpoint = RunFolder.reopen(options.resume)
-        if (made_by := config.get("command", "run")) != command.name:
+    given = {k: v for k, v in vars(options).items() if k not in ("command", "handler")}
+    if "resume" in given:
+        _require_changeable(command, given)
+        folder, checkpoint = RunFolder.reopen(given.pop("resume"))
+        with folder:
+            _require_same_command(command, folder)
+            plan = _plan(command, {**folder.config, **given})
+            rows = [] if checkpoint is None else unpack_rows(checkpoint)
+            _require_more_to_do(plan, folder, rows)
+            with _postponed(command) as received:
+                folder.begin(rows, **given)
+                return _run(plan, folder, checkpoint, rows, received)
+    output = given.pop("output", None)
+    plan = _plan(command, given)
+    config = {
+        "command": command.name,
+        **vars(plan.settings),
+        "version": __version__,
+        "train_pairs": len(plan.split.X_train),
+        "test_pairs": len(plan.split.X_test),
+        "build": build_info(),
+    }
+    with _postponed(command) as received:
+        path = new_folder(_default_path(plan)) if output is None else output
+        with RunFolder.create(path, config) as folder:
+            return _run(plan, folder, None, [], received)
+
+
+def _postponed(command: TrainingCommand) -> AbstractContextManager[list[int]]:
+    return postponed(f"interrupted: ends after this {command.unit}; a second time, at once")
+
+
+def _require_changeable(command: TrainingCommand, given: dict[str, Any]) -> None:
+    """Raise ValueError for an option that --resume cannot take."""
+    own = {*command.defaults, "stop_accuracy"}
+    allowed = [name for name in CHANGEABLE if name in own]
+    for name in given:
+        if name not in ("resume", *allowed):
+            listed = ", ".join("--" + each.replace("_", "-") for each in allowed)
             raise ValueError(
-                f"resume: {options.resume} was made by 'grokrfm {made_by}', go on with that"
+                f"--{name.replace('_', '-')}: not with --resume, a run keeps its settings; only "
+                f"{listed} may change"
             )
-        options = argparse.Namespace(**{**vars(options), **config})
-    task = ModularTask(options.operation, options.modulus)
-    split = task.split(
-        options.train_fraction,
-        options.seed,
-        label_noise=options.label_noise,
-        train_count=getattr(options, "train_count", None),
-    )
-    check_integer("checkpoint_every", options.checkpoint_every, minimum=0)
-    given = {k: v for k, v in vars(options).items() if k in command.estimator.parameter_names()}
-    model: Any = command.estimator(**{**given, "n_classes": task.n_classes})
+
+
+def _require_same_command(command: TrainingCommand, folder: RunFolder) -> None:
+    if (made_by := folder.config["command"]) != command.name:
+        raise ValueError(f"resume: {folder.path} was made by 'grokrfm {made_by}', go on with that")
+    if (version := folder.config["version"]) != __version__:
+        warnings.warn(
+            f"{folder.path} was made by grokrfm {version}, this is {__version__}: the rest of the "
+            "history may differ by rounding",
+            stacklevel=2,
+        )
+
+
+def _require_more_to_do(plan: _Plan, folder: RunFolder, rows: list[Row]) -> None:
+    """Raise ValueError if a run that is complete would stay so, or its checkpoint is further on."""
+    units = plan.command.unit + "s"
+    if rows and rows[-1][plan.command.unit] > plan.total:
+        raise ValueError(
+            f"{units}: expected at least the {len(rows) - 1} that are done, got {plan.total}"
+        )
+    if folder.config["status"] != COMPLETE:
+        return
+    if not rows:
+        raise ValueError(f"{folder.path}: the run is complete and has no checkpoint to go on from")
+    if plan.ends_with(rows[-1]):
+        raise ValueError(
+            f"{folder.path}: the run is complete, nothing to resume; more --{units} than "
+            f"{len(rows) - 1} extend it, and a --stop-accuracy above what it reached, if it has one"
+        )
+
+
+def _plan(command: TrainingCommand, given: dict[str, Any]) -> _Plan:
+    """Check all settings; build the task once it is known that the run fits into memory."""
+    settings = argparse.Namespace(**{**command.defaults, **given})
+    settings.operation = check_operation(settings.operation)
+    check_integer("checkpoint_every", settings.checkpoint_every, minimum=0)
+    if "stop_accuracy" in settings and check_real("stop_accuracy", settings.stop_accuracy) > 1:
+        raise ValueError(
+            f"stop_accuracy: expected a number in [0, 1], got {settings.stop_accuracy}"
+        )
+    parameters = {
+        name: value
+        for name, value in vars(settings).items()
+        if name in command.estimator.parameter_names()
+    }
+    model: Any = command.estimator(**parameters)
     model.check_parameters()
-    recorders = command.callbacks(options)
-    title = (
-        f"{options.operation} mod {options.modulus}, {len(split.X_train)} of "
-        f"{len(task.pairs)} pairs, {command.label(options)}"
+    pairs = settings.modulus**2
+    count = getattr(settings, "train_count", None)
+    if count is None:
+        count = int(check_fraction("train_fraction", settings.train_fraction) * pairs)
+    count = min(check_integer("train_count", count), pairs)
+    model.require_memory(count, pairs - count)
+    task = ModularTask(settings.operation, settings.modulus)
+    split = task.split(
+        settings.train_fraction,
+        settings.seed,
+        label_noise=settings.label_noise,
+        train_count=getattr(settings, "train_count", None),
     )
-    if options.resume is None:
-        unsaved = ("handler", "output", "resume")
-        config = {key: value for key, value in vars(options).items() if key not in unsaved}
-        config |= {
-            "version": __version__,
-            "train_pairs": len(split.X_train),
-            "test_pairs": len(split.X_test),
-            "build": build_info(),
-        }
-        folder = RunFolder.create(_output_path(command, options), config)
-    total = getattr(model, command.unit + "s")
+    model.set_params(n_classes=task.n_classes)
+    return _Plan(command, settings, task, split, model, command.callbacks(settings))
 
-    def store_checkpoint(current: Recorded) -> None:
-        every, number = options.checkpoint_every, int(current.record[command.unit])
-        if every and (number + 1) % every == 0 and number < total:
+
+def _run(
+    plan: _Plan,
+    folder: RunFolder,
+    checkpoint: Checkpoint | None,
+    rows: list[Row],
+    received: list[int],
+) -> int:
+    """Train, and write to the folder whatever comes of it; return the exit status."""
+    command, settings, split = plan.command, plan.settings, plan.split
+    complete = bool(rows) and plan.ends_with(rows[-1])
+    if complete:  # but for its outputs: it was killed at its end
+        plan.model.set_params(**{command.unit + "s": len(rows) - 1})
+
+    def keep(current: Recorded) -> bool:
+        nonlocal complete
+        complete, interrupted = plan.ends_with(current.record), bool(received)
+        every, done = settings.checkpoint_every, int(current.record[command.unit]) + 1
+        if interrupted or (every and (complete or done % every == 0)):
             folder.store_checkpoint(current)
+        return complete or interrupted
 
-    progress = Progress(command.unit, total, command.columns)
-    # The recorders first: what is written is complete.
-    callbacks = [*recorders, folder.append, store_checkpoint, progress]
-    if hasattr(options, "stop_accuracy"):
-        callbacks.append(lambda current: current.record["test_accuracy"] >= options.stop_accuracy)
-    print(f"grokrfm {__version__}: {title}")
+    progress = Progress(command.unit, plan.total, command.columns)
+    print(f"grokrfm {__version__}: {plan.title}")
     began = time.perf_counter()
-    interrupted = False
     try:
-        model.fit(
+        plan.model.fit(
             split.X_train,
             split.y_train,
             (split.X_test, split.y_test),
-            callbacks,
+            # The recorders first: what is written is complete.
+            [*plan.recorders, folder.append, progress, keep],
             checkpoint=checkpoint,
         )
-    except KeyboardInterrupt:
-        interrupted = True
+    except BaseException:
+        if progress.rounds or rows:
+            folder.set_status(INTERRUPTED)
+        else:
+            folder.discard()
+        raise
     finally:
         progress.end()
-        nothing = progress.rounds == 0 and checkpoint is None
-        if nothing and options.resume is None:
-            folder.discard()
     seconds = time.perf_counter() - began
-    if nothing:
-        print(f"interrupted before the first {command.unit} was complete")
-        return INTERRUPTED
-    if interrupted:
+    if not complete:
         print(f"interrupted; completed {command.unit}s are kept")
     missing = folder.finish(
-        command.arrays(model),
-        partial(plot_run, model.history_, model.feature_matrix_, task.operation, title),
+        COMPLETE if complete else INTERRUPTED,
+        _arrays(plan),
+        partial(_draw, plan.model, plan.task.operation, plan.title),
     )
-    print(_summary(command, model, seconds))
+    print(_summary(plan, seconds))
     if missing:
         print(missing)
-    if interrupted and (folder.path / "checkpoint.npz").exists():
+    if not complete:
         print(f"go on with: grokrfm {command.name} --resume {shlex.quote(str(folder.path))}")
-    elif not interrupted:
-        folder.drop_checkpoint()
     print(f"run folder: {folder.path}")
-    return INTERRUPTED if interrupted else 0
+    return exit_status(received[0]) if received else 0
 
 
-def _output_path(command: TrainingCommand, options: argparse.Namespace) -> Path:
-    if hasattr(options, "output"):
-        return Path(options.output)
-    operation = options.operation.replace("/", "div").replace(" ", "_").replace("*", "times")
-    name = f"{operation}_p{options.modulus}_{command.folder(options)}_seed{options.seed}"
-    return unused_path(Path("runs") / name)
+def _arrays(plan: _Plan) -> dict[str, NDArray[Any]]:
+    """Content of features.npz: what the command adds, and the history."""
+    history = {f"history/{key}": values for key, values in plan.model.history_.items()}
+    return {**plan.command.arrays(plan.model), **history}
 
 
-def _summary(command: TrainingCommand, model: Any, seconds: float) -> str:
-    history, unit = model.history_, command.unit
+def _draw(model: Any, operation: str, title: str) -> Any:
+    with off_screen():
+        return plot_run(model.history_, model.feature_matrix_, operation, title)
+
+
+def _default_path(plan: _Plan) -> Path:
+    """A folder under runs/ whose name has every setting that is not the default."""
+    command, settings = plan.command, plan.settings
+    operation = settings.operation.replace("/", "div").replace(" ", "_").replace("*", "times")
+    name = f"{operation}_p{settings.modulus}_{command.folder(settings)}_seed{settings.seed}"
+    said = ("operation", "modulus", "kernel", "activation", "seed", *CHANGEABLE)
+    for key, value in vars(settings).items():
+        if key not in said and value != command.defaults.get(key):
+            name += f"_{key.replace('_', '-')}-{value}"
+    return Path("runs") / name[:200]
+
+
+def _summary(plan: _Plan, seconds: float) -> str:
+    history, unit = plan.model.history_, plan.command.unit
     accuracy = history["test_accuracy"]
     reached = np.flatnonzero(accuracy >= GROKKED)
     grokked = (
@@ -282,5 +276,5 @@ def _summary(command: TrainingCommand, model: Any, seconds: float) -> str:
     )
     return (
         f"test accuracy {100 * accuracy[-1]:.2f} % after {len(accuracy) - 1} {unit}s, "
-        f"{grokked}; {seconds:.2f} s, {command.summary(model)}"
+        f"{grokked}; {seconds:.2f} s, {plan.command.summary(plan.model)}"
     )

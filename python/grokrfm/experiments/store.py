@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+import warnings
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
+from ..files import digest, read_arrays, write_arrays
 from .descriptions import Experiment, Result
-from .files import write_atomically
 
 
 class ResultStore:
@@ -40,31 +40,37 @@ class ResultStore:
 
     def path(self, experiment: Experiment) -> Path:
         """File of an experiment's result."""
-        name = type(experiment).__name__
-        fields = asdict(experiment)  # type: ignore[call-overload]
-        text = json.dumps([_sources(), name, fields], sort_keys=True)
-        return self.folder / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.npz"
+        description = _description(experiment)
+        return self.folder / f"{description['experiment']}-{digest(description)[:16]}.npz"
 
     def result(self, experiment: Experiment) -> Result:
         """Return the result, from its file or else by a run; `run_seconds` is that run's time.
 
-        Raises
-        ------
-        ValueError
-            If the file is damaged.
+        A damaged file is warned of and made anew.
         """
-        path = self.path(experiment)
-        if not path.exists():
-            began = time.perf_counter()
-            arrays: dict[str, Any] = experiment.run()
-            arrays["run_seconds"] = np.array(time.perf_counter() - began)
-            write_atomically(path, lambda file: np.savez_compressed(file, **arrays))
-            return arrays
-        try:
-            with np.load(path, allow_pickle=False) as stored:
-                return dict(stored)
-        except (OSError, EOFError, ValueError, BadZipFile) as error:
-            raise ValueError(f"{path}: a damaged result, to be removed ({error})") from error
+        path, description = self.path(experiment), _description(experiment)
+        if path.exists():
+            try:
+                header, arrays = read_arrays(path)
+                if header == description:
+                    return arrays
+                reason = f"{path}: the result of another experiment"
+            except ValueError as error:
+                reason = str(error)
+            warnings.warn(f"{reason}; made anew", stacklevel=2)
+        began = time.perf_counter()
+        result = experiment.run()
+        result["run_seconds"] = np.array(time.perf_counter() - began)
+        write_arrays(path, result, description)
+        return result
+
+
+def _description(experiment: Experiment) -> dict[str, Any]:
+    """What the result depends on, as JSON has it."""
+    fields = asdict(experiment)  # type: ignore[call-overload]
+    described = {"experiment": type(experiment).__name__, "fields": fields, "sources": _sources()}
+    plain: dict[str, Any] = json.loads(json.dumps(described))  # tuples become lists
+    return plain
 
 
 @cache

@@ -10,6 +10,7 @@ from .network import (
     plot_side_by_side,
 )
 from .panels import (
+    off_screen,
     plot_accuracy,
     plot_band,
     plot_feature_matrix,
@@ -37,6 +38,7 @@ __all__ = [
     "Settings",
     "choose_figures",
     "make_figures",
+    "off_screen",
     "plot_accuracy",
     "plot_ansatz_over_training",
     "plot_band",

@@ -11,9 +11,11 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..experiments import Experiment, Result, ResultStore, write_atomically
+from ..experiments import Experiment, Result, ResultStore
+from ..files import locked, remove_parts, write_atomically
 from ..operations import build_info
 from . import network, rfm
+from .panels import off_screen
 from .registry import Figure, Numbers, Settings
 
 FIGURES = rfm.FIGURES + network.FIGURES
@@ -56,22 +58,31 @@ def make_figures(
     Raises
     ------
     ValueError
-        For an unknown figure, a damaged result or report.
+        For an unknown figure, a damaged report.
     OSError
         If the folder cannot be written.
+        BlockingIOError if another process makes figures there.
     RuntimeError
         If matplotlib or tqdm is missing.
     """
-    chosen, output, settings = choose_figures(names), Path(output), settings or Settings()
+    chosen, output = choose_figures(names), Path(output).expanduser()
     try:
-        import matplotlib
-        from tqdm import tqdm
+        import matplotlib  # noqa: F401
+        import tqdm  # noqa: F401
     except ImportError as error:
         raise RuntimeError(
             "figures: matplotlib and tqdm are missing, pip install 'grokrfm[plot]'"
         ) from error
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
+    output.mkdir(parents=True, exist_ok=True)
+    with locked(output), off_screen():
+        remove_parts(output)
+        remove_parts(output / "runs")
+        return _make(chosen, output, settings or Settings())
+
+
+def _make(chosen: Sequence[Figure], output: Path, settings: Settings) -> float:
+    """Make figures in a folder that is there and locked; return the seconds of `make_figures`."""
+    from tqdm import tqdm
 
     began = time.perf_counter()
     store, report = ResultStore(output / "runs"), Report(output / "figures.json")
@@ -96,7 +107,6 @@ def make_figures(
                 stem.with_suffix(".png"), partial(picture.savefig, format="png", dpi=130)
             )
             write_atomically(stem.with_suffix(".npz"), partial(_save, data))
-            plt.close(picture)
             report.add(
                 figure.name,
                 {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,17 +17,40 @@ from ..tasks import is_multiplicative
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 SIGNS = {"x+y": "x + y", "x-y": "x − y", "x*y": "x · y", "x/y": "x / y", "x^2+y^2": "x² + y²"}
 COLOURS = {"x+y": "C0", "x-y": "C1", "x*y": "C2", "x/y": "C3"}
 
 
-def new_axes(columns: int = 1, rows: int = 1, width: float = 4.0, height: float = 3.2) -> Any:
-    """Return an array of `columns` new Axes, (columns,), or (rows, columns) of several rows."""
+_OFF_SCREEN = ContextVar("off_screen", default=False)
+
+
+@contextmanager
+def off_screen() -> Iterator[None]:
+    """New figures are for a file: pyplot, its windows and its backend stay out of it."""
+    token = _OFF_SCREEN.set(True)
+    try:
+        yield
+    finally:
+        _OFF_SCREEN.reset(token)
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure of that size in inches."""
+    size = (width, height)
+    if _OFF_SCREEN.get():
+        from matplotlib.figure import Figure
+
+        return Figure(figsize=size, layout="constrained")
     import matplotlib.pyplot as plt
 
-    size = (width * columns, height * rows)
-    axes = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)[1]
+    return plt.figure(figsize=size, layout="constrained")
+
+
+def new_axes(columns: int = 1, rows: int = 1, width: float = 4.0, height: float = 3.2) -> Any:
+    """Return an array of `columns` new Axes, (columns,), or (rows, columns) of several rows."""
+    axes = new_figure(width * columns, height * rows).subplots(rows, columns, squeeze=False)
     return axes[0] if rows == 1 else axes
 
 

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike, NDArray
 
-from .panels import plot_accuracy, plot_feature_matrix, plot_loss, plot_measures, row_numbers
+from .panels import (
+    new_figure,
+    plot_accuracy,
+    plot_feature_matrix,
+    plot_loss,
+    plot_measures,
+    row_numbers,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,12 +24,9 @@ def plot_run(
     history: Mapping[str, NDArray[Any]], M: ArrayLike, operation: str, title: str
 ) -> Figure:
     """A run on one page: accuracy, loss, progress measures and the final feature matrix."""
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplot_mosaic(
+    figure = new_figure(11, 6.6)
+    axes = figure.subplot_mosaic(
         [["accuracy", "features"], ["loss", "features"], ["measures", "features"]],
-        figsize=(11, 6.6),
-        layout="constrained",
         width_ratios=[1, 1.45],
     )
     plot_accuracy(history, axes["accuracy"])

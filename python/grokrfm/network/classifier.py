@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,16 +14,43 @@ from ..operations import (
     ACTIVATIONS,
     BACKENDS,
     OPTIMIZERS,
-    Operations,
+    FittedBackend,
     Training,
     initial_network,
     make_operations,
     memory,
 )
 from ..tasks import PairData, pair_indices
-from ..training import DTYPES, Estimator, check_classes, check_data, columns
+from ..training import (
+    DTYPES,
+    Estimator,
+    check_classes,
+    check_data,
+    check_history,
+    columns,
+    unpack_array,
+)
 from .epochs import EpochCallback, TrainingRun, train
 from .trained import TrainedNetwork
+
+# The array source, which networks have on a GPU, knows no TF32.
+NETWORK_BACKENDS = tuple(name for name in BACKENDS if name != "cuda-tf32")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The parameters of `FCNClassifier`, checked; `parameters` as plain Python values."""
+
+    parameters: Mapping[str, Any]
+    modulus: int
+    n_classes: int
+    hidden_width: int
+    epochs: int
+    seed: int
+    initialization_scale: float
+    backend: str
+    dtype: np.dtype[Any]
+    training: Training
 
 
 class FCNClassifier(Estimator):
@@ -72,6 +100,8 @@ class FCNClassifier(Estimator):
         `RFMClassifier`; seconds (training and evaluation); and what callbacks add.
     network_ : TrainedNetwork
         The final network: weights, AGOP, NFM.
+    X_train_ : ndarray of int64, shape (n, 2)
+        Training pairs, over which AGOP is taken.
     feature_matrix_ : ndarray, shape (2p, 2p)
         √AGOP of the final network.
     matrices_ : dict of str to ndarray
@@ -115,8 +145,8 @@ class FCNClassifier(Estimator):
         self.dtype = dtype
         self.n_classes = n_classes
 
-    def check_parameters(self) -> tuple[Training, int]:
-        """Return the training and the number of classes that the parameters stand for.
+    def check_parameters(self) -> Settings:
+        """Return the parameters as what they stand for.
 
         Raises
         ------
@@ -124,12 +154,12 @@ class FCNClassifier(Estimator):
             For the first bad parameter. `fit` checks too.
         """
         p = checks.check_integer("modulus", self.modulus, minimum=2)
-        checks.check_integer("hidden_width", self.hidden_width, minimum=1)
-        checks.check_integer("epochs", self.epochs, minimum=0)
-        checks.check_integer("seed", self.seed, minimum=0)
-        checks.check_real("initialization_scale", self.initialization_scale, positive=True)
-        checks.check_one_of("backend", self.backend, BACKENDS)
-        checks.check_one_of("dtype", self.dtype, DTYPES)
+        hidden_width = checks.check_integer("hidden_width", self.hidden_width, minimum=1)
+        epochs = checks.check_integer("epochs", self.epochs, minimum=0)
+        seed = checks.check_integer("seed", self.seed, minimum=0)
+        scale = checks.check_real("initialization_scale", self.initialization_scale, positive=True)
+        backend = checks.check_one_of("backend", self.backend, NETWORK_BACKENDS)
+        dtype = checks.check_one_of("dtype", self.dtype, DTYPES)
         training = Training(
             activation=checks.check_one_of("activation", self.activation, ACTIVATIONS),
             optimizer=checks.check_one_of("optimizer", self.optimizer, OPTIMIZERS),
@@ -138,7 +168,24 @@ class FCNClassifier(Estimator):
             agop_penalty=checks.check_real("agop_penalty", self.agop_penalty),
             batch_size=checks.check_integer("batch_size", self.batch_size, minimum=1),
         )
-        return training, check_classes(self.n_classes, p)
+        return Settings(
+            parameters=self.plain_params(),
+            modulus=p,
+            n_classes=check_classes(self.n_classes, p),
+            hidden_width=hidden_width,
+            epochs=epochs,
+            seed=seed,
+            initialization_scale=scale,
+            backend=backend,
+            dtype=np.dtype(dtype),
+            training=training,
+        )
+
+    def require_memory(self, n_train: int, n_test: int) -> None:
+        """Raise MemoryError if training on so many pairs cannot fit, before there are any pairs."""
+        settings = self.check_parameters()
+        data = PairData.of_size(n_train, n_test, settings.modulus, settings.n_classes)
+        _require_memory(settings, data)
 
     def fit(
         self,
@@ -160,9 +207,10 @@ class FCNClassifier(Estimator):
         eval_set : (X_test, y_test), optional
             Pairs on which the network is evaluated after every epoch.
         callbacks : iterable of callable
-            Each is called as callback(Epoch) before the first and after every epoch; a true return
-            value ends the training there. An exception or Ctrl-C in the middle of an epoch passes
-            through, with all completed epochs kept in the fitted attributes.
+            Each is called as callback(Epoch) before the first and after every epoch; a return value
+            of True, and no other, ends the training there. An exception or Ctrl-C in the middle of
+            an epoch passes through, with all completed epochs kept in the fitted attributes; before
+            the first one is complete, an earlier fit stays.
         input_transform : array_like, shape (2p, 2p), optional
             T: the network sees T x instead of x, and AGOP is taken with respect to T x. (M*)^{1/4}
             of a random circulant M* gives the paper's random circulant inputs.
@@ -186,70 +234,139 @@ class FCNClassifier(Estimator):
         FloatingPointError
             If the outputs overflow; completed epochs are kept.
         """
-        training, n_classes = self.check_parameters()
-        p, dtype = int(self.modulus), np.dtype(self.dtype)
-        data = check_data(X, y, eval_set, p, n_classes)
+        settings = self.check_parameters()
+        data = check_data(X, y, eval_set, settings.modulus, settings.n_classes)
+        d, training = data.dimension, settings.training
         transform = None
         if input_transform is not None:
-            transform = checks.check_square("input_transform", input_transform, 2 * p)
-        self._require_memory(data, training, dtype.itemsize)
-        scale, seed = float(self.initialization_scale), int(self.seed)
+            transform = checks.check_square("input_transform", input_transform, d)
+        _require_memory(settings, data)
         run = TrainingRun(
             data=data,
             training=training,
-            epochs=int(self.epochs),
-            seed=seed,
+            epochs=settings.epochs,
+            seed=settings.seed,
             callbacks=tuple(callbacks),
             transform=transform,
             network=initial_network(
-                2 * p, int(self.hidden_width), n_classes, training, scale, seed, dtype
+                d,
+                settings.hidden_width,
+                settings.n_classes,
+                training,
+                settings.initialization_scale,
+                settings.seed,
+                settings.dtype,
             ),
         )
         if checkpoint is not None:
             run.restore(checkpoint)
-        operations = make_operations(self.backend)
+        backend = FittedBackend(settings.backend, make_operations(settings.backend))
         try:
-            train(operations, run)
+            train(backend, run)
         finally:
             if run.trained is not None:
-                self._adopt(operations, run, run.trained)
+                self._set_fitted(
+                    settings,
+                    backend,
+                    data.train,
+                    run.trained,
+                    columns(run.rows),
+                    {name: np.stack(list(kept.values())) for name, kept in run.kept.items()},
+                    {name: np.array(list(kept)) for name, kept in run.kept.items()},
+                )
         return self
 
-    def _adopt(self, operations: Operations, run: TrainingRun, trained: TrainedNetwork) -> None:
-        """Turn completed epochs into the fitted attributes."""
-        self._operations, self.network_ = operations, trained
-        self.classes_ = np.arange(run.data.n_classes)
-        self.history_ = columns(run.rows)
-        self.matrices_ = {
-            name: np.stack(list(of_epochs.values())) for name, of_epochs in run.kept.items()
-        }
-        self.matrix_epochs_ = {
-            name: np.array(list(of_epochs)) for name, of_epochs in run.kept.items()
-        }
-        self.n_iter_ = len(run.rows) - 1
+    def _set_fitted(
+        self,
+        settings: Settings,
+        backend: FittedBackend,
+        X_train: NDArray[np.int64],
+        network: TrainedNetwork,
+        history: dict[str, NDArray[Any]],
+        matrices: dict[str, NDArray[Any]],
+        matrix_epochs: dict[str, NDArray[Any]],
+    ) -> None:
+        """All fitted attributes: with everything computed before, of one fit alone."""
+        self._settings = settings
+        self._backend = backend
+        self.X_train_ = X_train
+        self.network_ = network
+        self.classes_ = np.arange(settings.n_classes)
+        self.history_ = history
+        self.matrices_ = matrices
+        self.matrix_epochs_ = matrix_epochs
+        self.n_iter_ = len(history["epoch"]) - 1
 
-    def _require_memory(self, data: PairData, training: Training, itemsize: int) -> None:
-        d, h, c = 2 * data.modulus, int(self.hidden_width), data.n_classes
-        batch = min(training.batch_size, len(data.train))
-        numbers = 8 * (d + c) * h + 4 * batch * h + 2 * (len(data.train) + len(data.test)) * c
-        if training.agop_penalty:
-            numbers += 4 * h * h
-        memory.require(
-            numbers * itemsize + (16 << 20),
-            memory.available_bytes(),
-            f"a network of width {h}",
-            "use a smaller hidden_width or dtype='float32'",
+    def fitted_state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        first, second = self.network_.weights()
+        arrays = {"X_train": self.X_train_, "first_weights": first, "second_weights": second}
+        transform = self.network_.transform()
+        if transform is not None:
+            arrays["transform"] = transform
+        for name, matrices in self.matrices_.items():
+            arrays[f"matrices/{name}"] = matrices
+            arrays[f"matrix_epochs/{name}"] = self.matrix_epochs_[name]
+        return arrays, {"parameters": dict(self._settings.parameters)}
+
+    def restore(
+        self,
+        history: dict[str, NDArray[Any]],
+        arrays: Mapping[str, NDArray[Any]],
+        values: Mapping[str, Any],
+    ) -> FCNClassifier:
+        settings = self.check_parameters()
+        p, c, h = settings.modulus, settings.n_classes, settings.hidden_width
+        X_train = checks.check_pairs("X_train", arrays["X_train"], p)
+        first = unpack_array(arrays, "first_weights", (h, 2 * p), settings.dtype)
+        second = unpack_array(arrays, "second_weights", (c, h), settings.dtype)
+        transform = None
+        if "transform" in arrays:
+            transform = unpack_array(arrays, "transform", (2 * p, 2 * p), settings.dtype)
+        check_history(history, len(history["epoch"]))
+        backend = FittedBackend(settings.backend)
+        network = TrainedNetwork.from_host(
+            backend,
+            settings.training.activation,
+            pair_indices(X_train, p),
+            transform,
+            first,
+            second,
         )
+        kept: dict[str, dict[str, NDArray[Any]]] = {"matrices": {}, "matrix_epochs": {}}
+        for key, array in arrays.items():
+            of, _, name = key.partition("/")
+            if of in kept:
+                kept[of][name] = array
+        for name, epochs in kept["matrix_epochs"].items():
+            count = len(kept["matrices"][name])
+            checks.check_labels(f"matrix_epochs/{name}", epochs, count, len(history["epoch"]))
+        self._set_fitted(settings, backend, X_train, network, history, *kept.values())
+        return self
 
     @property
     def feature_matrix_(self) -> NDArray[Any]:
-        """√AGOP of the final network, (2p, 2p)."""
+        """√AGOP of the final network, (2p, 2p), computed at the first access; read-only."""
         self.require_fit()
         return self.network_.feature_matrix()
 
     def decision_function(self, X: ArrayLike) -> NDArray[Any]:
         """Outputs f_c(x) of the final network, (m, c), for pairs X, (m, 2)."""
         self.require_fit()
-        pairs = checks.check_pairs("X", X, self.modulus)
-        inputs = self._operations.device.asarray(pair_indices(pairs, self.modulus), np.int32)
+        p = self._settings.modulus
+        indices = pair_indices(checks.check_pairs("X", X, p), p)
+        inputs = self._backend.operations.device.asarray(indices, np.int32)
         return self.network_.outputs(inputs)
+
+
+def _require_memory(settings: Settings, data: PairData) -> None:
+    d, h, c = data.dimension, settings.hidden_width, data.n_classes
+    batch = min(settings.training.batch_size, len(data.train))
+    numbers = 8 * (d + c) * h + 4 * batch * h + 2 * (len(data.train) + len(data.test)) * c
+    if settings.training.agop_penalty:
+        numbers += 4 * h * h
+    memory.require(
+        numbers * settings.dtype.itemsize + (16 << 20),
+        memory.available_bytes(),
+        f"a network of width {h}",
+        "use a smaller hidden_width or dtype='float32'",
+    )

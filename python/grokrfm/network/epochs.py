@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
@@ -12,13 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..analysis.features import alignment
-from ..operations import Network, Operations, Training
+from ..operations import FittedBackend, Network, Operations, Training
 from ..tasks import PairData, pair_indices
 from ..training import (
     Checkpoint,
     Row,
     Scores,
     any_stops,
+    check_checkpoint,
+    fingerprint,
     pack,
     score_columns,
     scores_of_outputs,
@@ -44,7 +46,8 @@ class Epoch:
     network : TrainedNetwork
         Weights, outputs, NFM and AGOP.
     keep : callable
-        keep(name, array) adds an array to `matrices_[name]`, its epoch to `matrix_epochs_[name]`.
+        keep(name, array) adds a copy of an array to `matrices_[name]`, its epoch to
+        `matrix_epochs_[name]`.
     checkpoint : callable
         Returns arrays from which `FCNClassifier.fit` goes on after this epoch to the same history
         as if it had never stopped.
@@ -96,14 +99,17 @@ class TrainingRun:
         Raises
         ------
         ValueError
-            If shapes and dtypes are not those of the initial network, or it has too many epochs.
+            If it is another run's, or has too many epochs.
         """
+        check_checkpoint(checkpoint, self._fingerprint())
         first, second, *moments = (
             unpack_array(checkpoint, name, array.shape, array.dtype)
             for name, array in _named(self.network).items()
         )
-        self.network = Network(first, second, tuple(moments), int(checkpoint["steps"]))
         self.rows = unpack_rows(checkpoint)
+        steps_an_epoch = -(-len(self.data.train) // self.training.batch_size)
+        steps = (len(self.rows) - 1) * steps_an_epoch
+        self.network = Network(first, second, tuple(moments), steps)
         for key, epochs in checkpoint.items():
             if key.startswith("matrix_epochs/"):
                 name = key.removeprefix("matrix_epochs/")
@@ -117,12 +123,25 @@ class TrainingRun:
 
     def checkpoint(self, operations: Operations) -> Checkpoint:
         """Return everything from which the run goes on after its last row."""
-        arrays = _named(self.network.map(operations.device.to_numpy))
-        arrays["steps"] = np.array(self.network.steps)
+        to_numpy = operations.device.to_numpy
+        arrays = _named(self.network.map(lambda array: np.array(to_numpy(array))))
         for name, of_epochs in self.kept.items():
             arrays[f"matrices/{name}"] = np.stack(list(of_epochs.values()))
             arrays[f"matrix_epochs/{name}"] = np.array(list(of_epochs))
-        return pack(self.rows, arrays)
+        return pack(self.rows, arrays, self._fingerprint())
+
+    def _fingerprint(self) -> str:
+        """What checkpoints belong to: the run may go on for more epochs."""
+        shapes = [(array.shape, str(array.dtype)) for array in _named(self.network).values()]
+        return fingerprint(
+            self.data,
+            {
+                **asdict(self.training),
+                "seed": self.seed,
+                "shapes": shapes,
+                "transform": None if self.transform is None else self.transform.tobytes(),
+            },
+        )
 
 
 def _named(network: Network) -> Checkpoint:
@@ -130,18 +149,19 @@ def _named(network: Network) -> Checkpoint:
     return {"first": network.first, "second": network.second, **moments}
 
 
-def train(operations: Operations, run: TrainingRun) -> None:
+def train(backend: FittedBackend, run: TrainingRun) -> None:
     """Take a network through its epochs; whatever ends them, complete ones stay in the run."""
-    with operations.device.own_threads():
+    with backend.operations.device.own_threads():
         try:
-            _iterate(operations, run)
+            _iterate(backend, run)
         finally:
             measured = run.kept.get("feature_matrix", {})
             for t, matrix in measured.items():
                 run.rows[t]["feature_alignment"] = alignment(matrix, measured[max(measured)])
 
 
-def _iterate(operations: Operations, run: TrainingRun) -> None:
+def _iterate(backend: FittedBackend, run: TrainingRun) -> None:
+    operations = backend.operations
     data, training, asarray = run.data, run.training, operations.device.asarray
     train, test = (
         asarray(pair_indices(pairs, data.modulus), np.int32) for pairs in (data.train, data.test)
@@ -150,7 +170,7 @@ def _iterate(operations: Operations, run: TrainingRun) -> None:
     dtype = run.network.first.dtype
     run.network = run.network.map(lambda array: asarray(array, dtype))
     seen = None if run.transform is None else asarray(run.transform.T, dtype)
-    view = partial(TrainedNetwork, operations, training.activation, train, seen)
+    view = partial(TrainedNetwork, backend, training.activation, train, seen)
     if run.rows:
         run.trained = view(run.network)
     for t in range(len(run.rows), run.epochs + 1):
@@ -178,10 +198,11 @@ def _iterate(operations: Operations, run: TrainingRun) -> None:
         run.rows.append(record)
 
         def keep(name: str, array: NDArray[Any], t: int = t) -> None:
-            run.kept.setdefault(name, {})[t] = array
+            run.kept.setdefault(name, {})[t] = np.array(array)
 
         checkpoint = partial(run.checkpoint, operations)
-        if any_stops(run.callbacks, Epoch(t, run.epochs, record, trained, keep, checkpoint)):
+        current = Epoch(t, run.epochs, record, trained, keep, checkpoint)
+        if any_stops(operations, run.callbacks, current):
             return
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from ..analysis import feature_correlation, feature_measures
 from ..analysis.features import circulant_deviation, cross_block
 from ..checks import check_integer
+from ..tasks import check_operation
 from .epochs import Epoch
 
 
@@ -28,11 +29,11 @@ class NetworkMeasures:
     Raises
     ------
     TypeError, ValueError
-        If `every` is not a positive integer.
+        If the operation is unknown, or `every` is not a positive integer.
     """
 
     def __init__(self, operation: str = "x+y", every: int = 1) -> None:
-        self.operation = operation
+        self.operation = check_operation(operation)
         self.every = check_integer("every", every, minimum=1)
 
     def __call__(self, current: Epoch) -> None:

@@ -1,7 +1,7 @@
 """Every operation on arrays, for each backend: C++, CUDA, and the array source on NumPy or CuPy."""
 
 from . import memory
-from .backends import BACKENDS, make_operations
+from .backends import BACKENDS, FittedBackend, make_operations
 from .grid import (
     Form,
     GridProblem,
@@ -30,6 +30,7 @@ __all__ = [
     "KERNELS",
     "OPTIMIZERS",
     "ArrayOperations",
+    "FittedBackend",
     "Form",
     "GridProblem",
     "GridSums",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from functools import cache
+from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
@@ -14,6 +14,8 @@ from .reference import ArrayOperations
 BACKENDS = ("auto", "cpp", "cuda", "cuda-tf32", "cupy", "numpy")
 # In the order in which "auto" takes them.
 _PREFERENCE = ("cuda", "cupy", "cpp", "numpy")
+
+_made: dict[str, Operations] = {}
 
 _logger = logging.getLogger("grokrfm")
 
@@ -51,10 +53,44 @@ def make_operations(backend: str) -> Operations:
     elif reason := obstacle(backend):
         raise RuntimeError(f"backend: '{backend}' cannot be had: {reason}")
     if backend in ("cuda", "cuda-tf32"):
-        return _cuda_operations(backend == "cuda-tf32")
+        return _once(backend, lambda: _cuda_operations(backend == "cuda-tf32"))
     if backend == "cupy":
         return ArrayOperations(_import_cupy())
-    return _cpp_operations() if backend == "cpp" else ArrayOperations()
+    return _once(backend, _cpp_operations) if backend == "cpp" else ArrayOperations()
+
+
+def _once(backend: str, make: Callable[[], Operations]) -> Operations:
+    """Operations that are made once in a process, whichever of its threads comes first."""
+    return _made[backend] if backend in _made else _made.setdefault(backend, make())
+
+
+class FittedBackend:
+    """The backend of a fitted model: its name, and its operations in this process.
+
+    Pickled and copied as the name alone; the operations are made anew on first use. Where the
+    backend cannot be had, as for a model trained on a GPU and used elsewhere, they are those that
+    "auto" takes, and a warning in the log says so.
+    """
+
+    def __init__(self, name: str, operations: Operations | None = None) -> None:
+        self.name = name
+        self._operations = operations
+
+    @property
+    def operations(self) -> Operations:
+        if self._operations is None:
+            reason = None if self.name == "auto" else obstacle(self.name)
+            if reason:
+                _logger.warning(
+                    "backend: the model's '%s' cannot be had, auto chooses another: %s",
+                    self.name,
+                    reason,
+                )
+            self._operations = make_operations("auto" if reason else self.name)
+        return self._operations
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.name,)
 
 
 def obstacle(backend: str) -> str | None:
@@ -79,14 +115,12 @@ def obstacle(backend: str) -> str | None:
     return None if count > 0 else "it needs a GPU, and there is none"
 
 
-@cache
 def _cpp_operations() -> Operations:
     from .cpp import CppOperations  # the extension may not have been built
 
     return CppOperations()
 
 
-@cache
 def _cuda_operations(tf32: bool) -> Operations:
     from .. import _cuda  # it may not have been built
     from .cuda import CudaOperations, library_routines

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -92,20 +95,28 @@ class CudaOperations(ArrayNetworks):
         super().__init__(Device(xp))
         self._library, self._handle = library, device
         self._known: dict[str, tuple[Any, Any]] = {}
+        self._lock = threading.RLock()  # the handle has one stream at a time
 
-    def _place(self) -> Any:
+    @contextmanager
+    def _place(self) -> Iterator[Any]:
+        """Where one call of the library runs; calls of several Python threads take turns."""
         stream = 0 if self.device.xp is np else self.device.xp.cuda.get_current_stream().ptr
-        return self._library.Place(
-            self._handle,
-            stream,
-            lambda size: self.device.xp.empty(size, dtype=self.device.xp.uint8),
-        )
+        with self._lock:
+            yield self._library.Place(
+                self._handle,
+                stream,
+                lambda size: self.device.xp.empty(size, dtype=self.device.xp.uint8),
+            )
 
     def _once(self, what: str, array: Any, make: Any) -> Any:
-        """Return make(array), made anew only for another array than the last time."""
+        """Return make(array), made anew only for another array than the last time.
+
+        That is the array's own even if another Python thread comes with its own meanwhile.
+        """
         known = self._known.get(what)
         if known is None or known[0] is not array:
-            known = self._known[what] = (array, make(array))
+            known = (array, make(array))
+            self._known[what] = known
         return known[1]
 
     def kernel_matrix(
@@ -114,12 +125,14 @@ class CudaOperations(ArrayNetworks):
         if out is None:
             columns = inputs if other is None else other
             out = self.device.xp.empty((len(inputs), len(columns)), dtype=M.dtype)
-        self._library.kernel_matrix(self._place(), kernel, M, inputs, other, out)
+        with self._place() as place:
+            self._library.kernel_matrix(place, kernel, M, inputs, other, out)
         return out
 
     def cholesky_solve(self, K: Any, Y: Any) -> Any:
         solution = self.device.xp.array(Y.T, order="C")
-        info = self._library.cholesky_solve(self._place(), K, solution)
+        with self._place() as place:
+            info = self._library.cholesky_solve(place, K, solution)
         if info != 0:
             raise np.linalg.LinAlgError(
                 f"kernel matrix: not positive definite, the leading minor of order {info} fails"
@@ -131,9 +144,10 @@ class CudaOperations(ArrayNetworks):
     ) -> Any:
         shape = (len(evaluation), dual_coefficients.shape[1])
         out = self.device.xp.empty(shape, dtype=M.dtype)
-        self._library.decision_function(
-            self._place(), kernel, M, evaluation, train, dual_coefficients, out
-        )
+        with self._place() as place:
+            self._library.decision_function(
+                place, kernel, M, evaluation, train, dual_coefficients, out
+            )
         return out
 
     def agop(
@@ -141,7 +155,8 @@ class CudaOperations(ArrayNetworks):
     ) -> Any:
         out = self.device.xp.empty_like(M)
         slots = self._once(f"chunks {len(M)}", train, lambda points: self._chunks(points, len(M)))
-        self._library.agop(self._place(), kernel, M, train, slots, dual_coefficients, centred, out)
+        with self._place() as place:
+            self._library.agop(place, kernel, M, train, slots, dual_coefficients, centred, out)
         return out
 
     def _chunks(self, train: Any, d: int) -> list[tuple[Any, Any, int]]:
@@ -209,20 +224,22 @@ class CudaOperations(ArrayNetworks):
             "iterations": xp.empty((count, classes), dtype=np.int32),
             "residuals": xp.empty((count, classes), dtype=np.float64),
         }
-        self._library.grid_round(
-            self._place(),
-            self._once("budget", labels, lambda _: self._budget()),
-            **{name: xp.ascontiguousarray(runs(array)) for name, array in inputs.items()},
-            form=problem.form,
-            ridge=problem.ridge,
-            tolerance=problem.tolerance,
-            max_iterations=problem.max_iterations,
-            prediction=xp.ascontiguousarray(weights),
-            solutions=solutions,
-            first_class=first_class,
-            own=own,
-            **outputs,
-        )
+        budget = self._once("budget", labels, lambda _: self._budget())
+        with self._place() as place:
+            self._library.grid_round(
+                place,
+                budget,
+                **{name: xp.ascontiguousarray(runs(array)) for name, array in inputs.items()},
+                form=problem.form,
+                ridge=problem.ridge,
+                tolerance=problem.tolerance,
+                max_iterations=problem.max_iterations,
+                prediction=xp.ascontiguousarray(weights),
+                solutions=solutions,
+                first_class=first_class,
+                own=own,
+                **outputs,
+            )
         outputs["t_squared"] = outputs["t_squared"][:, None, None]
         return GridSums(**{name: array[0] if single else array for name, array in outputs.items()})
 
@@ -244,6 +261,8 @@ class CudaOperations(ArrayNetworks):
         """G^s, (d, d), or of a batch, (runs, d, d)."""
         matrices = self.device.xp.ascontiguousarray(G if G.ndim == 3 else G[None])
         out = self.device.xp.empty_like(matrices)
-        if self._library.matrix_power(self._place(), matrices, exponent, out) != 0:
+        with self._place() as place:
+            failed = self._library.matrix_power(place, matrices, exponent, out) != 0
+        if failed:
             raise np.linalg.LinAlgError("matrix power: the eigenvalues did not converge")
         return out.reshape(G.shape)

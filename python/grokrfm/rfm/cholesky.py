@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,15 +11,17 @@ from numpy.typing import NDArray
 
 from ..operations import Kernel, Operations, minimum_norm_solve
 from ..tasks import PairData, pair_indices
-from .evaluation import Evaluation, Evaluator, SolverWarning
+from .evaluation import Evaluation, Evaluator
 
 
 class CholeskyMachine:
     """Solves with a factor of K, for one run; any kernel, any points.
 
     Where K is not positive definite to working precision it takes the minimum-norm solution by
-    eigenvalues, which the evaluation records as `fallback` and a warning names.
+    eigenvalues, which the evaluation records as `fallback` and complains of.
     """
+
+    solver = "cholesky"
 
     def __init__(
         self,
@@ -69,15 +70,13 @@ class CholeskyMachine:
                 self._solution = solution
                 return [evaluation]
             reason = f"residual {evaluation.residual:.1e} above {limit:.1e}"
-        warnings.warn(
-            f"Cholesky solve failed ({reason}); took the minimum-norm solution by eigenvalues. "
-            "A ridge > 0 or dtype='float64' makes the kernel matrix better conditioned.",
-            SolverWarning,
-            stacklevel=2,
-        )
         xp = self._operations.device.xp
         self._solution = minimum_norm_solve(xp, self._ridged_kernel(M), self._targets)
-        return [replace(self._evaluate(M, self._solution), fallback=True)]
+        complaint = (
+            f"Cholesky solve failed ({reason}); took the minimum-norm solution by eigenvalues. "
+            "A ridge > 0 or dtype='float64' makes the kernel matrix better conditioned."
+        )
+        return [replace(self._evaluate(M, self._solution), fallback=True, complaint=complaint)]
 
     def _ridged_kernel(self, M: Any) -> Any:
         K = self._operations.kernel_matrix(self._kernel, M, self._train, out=self._workspace)

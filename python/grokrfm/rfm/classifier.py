@@ -9,16 +9,31 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import checks
-from ..operations import BACKENDS, KERNELS, Operations, make_kernel, make_operations
-from ..tasks import input_dimension, pair_indices
-from ..training import DTYPES, Estimator, check_classes, check_data, columns
+from ..operations import (
+    BACKENDS,
+    KERNELS,
+    FittedBackend,
+    Operations,
+    make_kernel,
+    make_operations,
+    quadratic_form,
+)
+from ..tasks import PairData, input_dimension
+from ..training import (
+    DTYPES,
+    check_classes,
+    check_data,
+    columns,
+)
+from .fitted import FittedRFM
 from .rounds import Callback, Run, Settings, run_rounds
-from .solvers import SOLVERS, choose_solver
+from .solvers import SOLVERS, choose_solver, require_memory
 
 CENTERINGS = ("per_class", "none")
+MAX_DEPTH = 100  # every entry of the kernel matrix takes so many steps
 
 
-class RFMClassifier(Estimator):
+class RFMClassifier(FittedRFM):
     """Recursive Feature Machine on pairs of residues modulo p.
 
     From M_0, round t solves kernel ridge regression on one-hot labels with the kernel
@@ -55,7 +70,7 @@ class RFMClassifier(Estimator):
     tol : float
         Relative residual ‖y − K α‖ / ‖y‖ of every class at which cg stops; cholesky ignores it.
     depth : int
-        Hidden layers of the "ntk" kernel.
+        Hidden layers of the "ntk" kernel, 1 to 100.
     n_classes : int, optional
         Number of classes c; the modulus unless given.
     n_tasks : int
@@ -86,6 +101,8 @@ class RFMClassifier(Estimator):
         The solver used, "cg" or "cholesky".
     X_train_ : ndarray of int64, shape (n, 2)
         Training pairs, to which the dual coefficients belong.
+    y_train_ : ndarray of int64, shape (n,)
+        Their labels.
     n_iter_ : int
         Updates done: fewer than `iterations` after an early stop.
     classes_ : ndarray of int64, shape (c,)
@@ -143,9 +160,10 @@ class RFMClassifier(Estimator):
         eval_set : (X_test, y_test), optional
             Pairs on which every round is evaluated.
         callbacks : iterable of callable
-            Each is called as callback(Round) after every round; a true return value ends the run
-            after that round. An exception or Ctrl-C in the middle of a run passes through, with
-            all completed rounds kept in the fitted attributes.
+            Each is called as callback(Round) after every round; a return value of True, and no
+            other, ends the run after that round. An exception or Ctrl-C in the middle of a run
+            passes through, with all completed rounds kept in the fitted attributes; before the
+            first one is complete, an earlier fit stays.
         feature_matrix : array_like, shape (2p, 2p), optional
             M_0, symmetric; the identity unless given.
         checkpoint : mapping of str to ndarray, optional
@@ -165,18 +183,56 @@ class RFMClassifier(Estimator):
             If the backend cannot be had.
         MemoryError
             If the run cannot fit into the available memory, before any work.
+
+        Warns
+        -----
+        SolverWarning
+            Once, at the end, if solves took their fallback or missed the tolerance; the history
+            says which.
         """
         settings = self.check_parameters()
         run = self.prepare(settings, X, y, eval_set, callbacks, feature_matrix, checkpoint)
-        operations = make_operations(self.backend)
+        self._complete(settings, make_operations(settings.backend), run)
+        run.warn(stacklevel=3)
+        return self
+
+    def _complete(self, settings: Settings, operations: Operations, run: Run) -> None:
+        """Do a run and become its fitted model, with the rounds that are complete."""
         solver = choose_solver(
-            self.solver, settings.kernel, run.data, settings.dtype.itemsize, operations
+            settings.solver, settings.kernel, run.data, settings.dtype.itemsize, operations
         )
         try:
             run_rounds(settings, operations, solver, [run])
         finally:
             self.adopt(settings, operations, solver, run)
-        return self
+
+    def at_iteration(self, iteration: int) -> RFMClassifier:
+        """Return the predictor of a round, with M_t, as a fitted model of its own.
+
+        Of earlier rounds only the feature matrices are kept: the dual coefficients are solved for
+        anew from the training pairs, by the same solver. They agree with those of the run up to its
+        tolerance.
+
+        Parameters
+        ----------
+        iteration : int
+            t, from 0 to `n_iter_`.
+
+        Returns
+        -------
+        RFMClassifier
+            With iterations=0; its history has one row, without test quantities.
+        """
+        self.require_fit()
+        t = checks.check_integer("iteration", iteration, minimum=0, maximum=self.n_iter_)
+        changed = {"iterations": 0, "solver": self.solver_}
+        model = RFMClassifier(**{**self._settings.parameters, **changed})
+        settings = model.check_parameters()
+        start = self.feature_matrices_[t]
+        run = model.prepare(settings, self.X_train_, self.y_train_, feature_matrix=start)
+        model._complete(settings, self._backend.operations, run)
+        run.warn(stacklevel=3)
+        return model
 
     def check_parameters(self) -> Settings:
         """Return the parameters as what they stand for.
@@ -187,29 +243,45 @@ class RFMClassifier(Estimator):
             For the first bad parameter. `fit` checks too.
         """
         p = checks.check_integer("modulus", self.modulus, minimum=2)
-        checks.check_one_of("kernel", self.kernel, KERNELS)
+        kernel = checks.check_one_of("kernel", self.kernel, KERNELS)
         iterations = checks.check_integer("iterations", self.iterations, minimum=0)
         bandwidth = checks.check_real("bandwidth", self.bandwidth, positive=True)
         ridge = checks.check_real("ridge", self.ridge)
         agop_power = checks.check_real("agop_power", self.agop_power, positive=True)
         checks.check_one_of("centering", self.centering, CENTERINGS)
-        checks.check_one_of("backend", self.backend, BACKENDS)
-        checks.check_one_of("solver", self.solver, SOLVERS)
-        checks.check_one_of("dtype", self.dtype, DTYPES)
+        backend = checks.check_one_of("backend", self.backend, BACKENDS)
+        solver = checks.check_one_of("solver", self.solver, SOLVERS)
+        dtype = checks.check_one_of("dtype", self.dtype, DTYPES)
         tolerance = checks.check_real("tol", self.tol, positive=True)
-        depth = checks.check_integer("depth", self.depth, minimum=1)
+        depth = checks.check_integer("depth", self.depth, minimum=1, maximum=MAX_DEPTH)
         n_tasks = checks.check_integer("n_tasks", self.n_tasks, minimum=1)
         dimension = input_dimension(p, n_tasks)
         return Settings(
-            kernel=make_kernel(self.kernel, bandwidth=bandwidth, depth=depth, dimension=dimension),
+            parameters=self.plain_params(),
+            modulus=p,
+            n_tasks=n_tasks,
+            backend=backend,
+            solver=solver,
+            kernel=make_kernel(kernel, bandwidth=bandwidth, depth=depth, dimension=dimension),
             n_classes=check_classes(self.n_classes, p),
             iterations=iterations,
             agop_power=agop_power,
             ridge=ridge,
             centred=self.centering == "per_class",
             tolerance=tolerance,
-            dtype=np.dtype(self.dtype),
+            dtype=np.dtype(dtype),
         )
+
+    def require_memory(self, n_train: int, n_test: int) -> None:
+        """Raise MemoryError if a run on so many pairs cannot fit, before there are any pairs."""
+        settings = self.check_parameters()
+        n_tasks, solver = settings.n_tasks, settings.solver
+        data = PairData.of_size(n_train, n_test, settings.modulus, settings.n_classes, n_tasks)
+        if solver == "auto":
+            on_the_grid = quadratic_form(settings.kernel) is not None and n_tasks == 1
+            solver = "cg" if on_the_grid else "cholesky"
+        operations, itemsize = make_operations(settings.backend), settings.dtype.itemsize
+        require_memory(solver, [data], itemsize, settings.iterations + 1, operations)
 
     def prepare(
         self,
@@ -222,8 +294,7 @@ class RFMClassifier(Estimator):
         checkpoint: Mapping[str, NDArray[Any]] | None = None,
     ) -> Run:
         """Return the run that `fit` would do; raises what `fit` raises for bad arguments."""
-        p, n_tasks = int(self.modulus), int(self.n_tasks)
-        data = check_data(X, y, eval_set, p, settings.n_classes, n_tasks)
+        data = check_data(X, y, eval_set, settings.modulus, settings.n_classes, settings.n_tasks)
         checks.check_consistent(data.train, data.train_labels)
         start = None
         if feature_matrix is not None:
@@ -234,62 +305,13 @@ class RFMClassifier(Estimator):
         """Turn the completed rounds of a run, if there are any, into the fitted attributes."""
         if run.dual_coefficients is None:
             return
-        self._kernel, self._operations = settings.kernel, operations
-        self.solver_ = solver
-        self.X_train_ = run.data.train
-        self.classes_ = np.arange(settings.n_classes)
-        self.history_ = columns(run.rows)
-        self.feature_matrices_ = np.stack(run.matrices)
-        self.feature_matrix_ = run.matrices[-1]
-        self.dual_coef_ = run.dual_coefficients
-        self.n_iter_ = len(run.rows) - 1
-
-    def class_agops(self, classes: Iterable[int] | None = None) -> NDArray[Any]:
-        """AGOP of single outputs of the final predictor on the training pairs.
-
-        All classes' together sum to the AGOP, from which the next feature matrix would come.
-
-        Parameters
-        ----------
-        classes : iterable of int, optional
-            Which outputs; all unless given.
-
-        Returns
-        -------
-        ndarray, shape (len(classes), d, d)
-            About 8 n² + 4 n p² flops each.
-        """
-        self.require_fit()
-        last = len(self.classes_) - 1
-        chosen = [
-            checks.check_integer("classes", label, minimum=0, maximum=last)
-            for label in (self.classes_ if classes is None else classes)
-        ]
-        operations, dtype = self._operations, self.dual_coef_.dtype
-        M = operations.device.asarray(self.feature_matrix_, dtype)
-        train = operations.device.asarray(pair_indices(self.X_train_, self.modulus), np.int32)
-        centred = self.centering == "per_class"
-        agops = np.empty((len(chosen), *M.shape), dtype)
-        for agop, label in zip(agops, chosen, strict=True):
-            column = operations.device.asarray(self.dual_coef_[:, [label]], dtype)
-            agop[...] = operations.device.to_numpy(
-                operations.agop(self._kernel, M, train, column, centred)
-            )
-        return agops
-
-    def decision_function(self, X: ArrayLike) -> NDArray[Any]:
-        """Outputs f_c(x) of the final predictor, (m, c), for pairs X, (m, 2)."""
-        self.require_fit()
-        pairs = checks.check_pairs("X", X, self.modulus, self.n_tasks)
-        operations: Operations = self._operations
-        if len(pairs) == 0:
-            return np.empty((0, len(self.classes_)), self.dual_coef_.dtype)
-        dtype = self.dual_coef_.dtype
-        outputs = operations.decision_function(
-            self._kernel,
-            operations.device.asarray(self.feature_matrix_, dtype),
-            operations.device.asarray(pair_indices(pairs, self.modulus), np.int32),
-            operations.device.asarray(pair_indices(self.X_train_, self.modulus), np.int32),
-            operations.device.asarray(self.dual_coef_, dtype),
+        self._set_fitted(
+            settings,
+            FittedBackend(settings.backend, operations),
+            solver,
+            run.data.train,
+            run.data.train_labels,
+            columns(run.rows),
+            np.stack(run.matrices),
+            run.dual_coefficients,
         )
-        return operations.device.to_numpy(outputs)

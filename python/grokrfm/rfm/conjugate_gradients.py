@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from ..operations import Operations
 from ..tasks import PairData
 from ..training import unpack_array
-from .evaluation import Evaluation, SolverWarning
+from .evaluation import Evaluation
 from .grid import GridEvaluator
 
 MAX_CG_ITERATIONS = 1000
@@ -27,9 +26,10 @@ class ConjugateGradientMachine:
 
     Each round starts from a prediction: the combination of the solutions before the last that is
     nearest to the last one, moved on by a round. There is no fallback: a class that misses the
-    tolerance is warned of and shows in the residual.
+    tolerance is complained of and shows in the residual.
     """
 
+    solver = "cg"
     depth = 6  # solutions kept, where there is memory for them
 
     def __init__(
@@ -128,17 +128,17 @@ class ConjugateGradientMachine:
         self._rounds += 1
         # Rounding errors alone leave a residual of some hundred units of the last place.
         limit = max(self._tolerance, 300 * float(np.finfo(M.dtype).eps))
-        worst = max(evaluation.residual for evaluation in evaluations)
-        if not worst <= limit:
-            missed = int((to_numpy(sums.residuals) > limit).sum())
-            warnings.warn(
-                f"conjugate gradients stopped with {missed} classes above the tolerance, largest "
-                f"relative residual {worst:.1e}; solver='cholesky' or a ridge > 0 may help.",
-                SolverWarning,
-                stacklevel=2,
-            )
+        residuals = to_numpy(sums.residuals).reshape(len(evaluations), -1)
         steps = to_numpy(sums.iterations.max(axis=-1)).reshape(-1)
         return [
-            replace(evaluation, cg_iterations=int(most))
-            for evaluation, most in zip(evaluations, steps, strict=True)
+            replace(
+                evaluation,
+                cg_iterations=int(most),
+                complaint=""
+                if evaluation.residual <= limit
+                else f"conjugate gradients stopped with {(classes > limit).sum()} classes above "
+                f"the tolerance, largest relative residual {evaluation.residual:.1e}; "
+                "solver='cholesky' or a ridge > 0 may help.",
+            )
+            for evaluation, most, classes in zip(evaluations, steps, residuals, strict=True)
         ]

@@ -23,7 +23,8 @@ class Evaluation:
     """A predictor: scores, largest relative residual of its solve over the classes, AGOP on demand.
 
     Runs that go together share the AGOP, which has their leading axis. `cg_iterations`: most over
-    the classes, 0 for Cholesky; `fallback`: whether the solve took its fallback.
+    the classes, 0 for Cholesky; `fallback`: whether the solve took its fallback; `complaint`: what
+    a warning says about the solve, if anything.
     """
 
     train: Scores
@@ -32,6 +33,7 @@ class Evaluation:
     agop: Callable[[], Any]
     cg_iterations: int = 0
     fallback: bool = False
+    complaint: str = ""
 
 
 class Evaluator(Protocol):
@@ -42,6 +44,8 @@ class Evaluator(Protocol):
 
 class Machine(Protocol):
     """Kernel ridge regression with a given feature matrix, for one run or for several in step."""
+
+    solver: str
 
     def fit(self, M: Any) -> list[Evaluation]:
         """Solve for the dual coefficients with M, (d, d) or (runs, d, d); an evaluation a run."""

@@ -48,11 +48,18 @@ def fit_many(
 
     Raises
     ------
-    ValueError
-        If there are not as many entries of each as models, and as `RFMClassifier.fit`.
+    TypeError, ValueError
+        For other models or splits, another number of entries than models, and as
+        `RFMClassifier.fit`.
     """
     models = list(models)
+    for model in models:
+        if not isinstance(model, RFMClassifier):
+            raise TypeError(f"models: expected RFMClassifier, got {type(model).__name__}")
     splits = _one_each("splits", splits, len(models))
+    for split in splits:
+        if not isinstance(split, Split):
+            raise TypeError(f"splits: expected Split, got {type(split).__name__}")
     each_callbacks = _one_each("callbacks", callbacks, len(models), ())
     starts = _one_each("feature_matrices", feature_matrices, len(models), None)
     resumed = _one_each("checkpoints", checkpoints, len(models), None)
@@ -66,17 +73,19 @@ def fit_many(
         )
     ]
     groups: dict[Any, list[int]] = {}
-    for i, (model, run) in enumerate(zip(models, runs, strict=True)):
+    for i, (given, run) in enumerate(zip(settings, runs, strict=True)):
         # Runs go together from the same round on, with as many earlier solutions.
         kept = run.machine_state["gram"].shape if "gram" in run.machine_state else None
-        groups.setdefault((repr(model.get_params()), len(run.rows), kept), []).append(i)
+        groups.setdefault((repr(given.parameters), len(run.rows), kept), []).append(i)
     for group in groups.values():
-        model, given = models[group[0]], settings[group[0]]
-        operations = make_operations(model.backend)
+        given = settings[group[0]]
+        operations = make_operations(given.backend)
         size = _runs_together(given, runs[group[0]], operations)
         for first in range(0, len(group), size):
             chunk = group[first : first + size]
             _fit_together([models[i] for i in chunk], [runs[i] for i in chunk], given, operations)
+    for run in runs:
+        run.warn(stacklevel=3)
     return models
 
 
@@ -95,8 +104,8 @@ def _fit_together(
     """Fit models of the same parameters, in step if all take conjugate gradients."""
     itemsize = settings.dtype.itemsize
     solvers = [
-        choose_solver(model.solver, settings.kernel, run.data, itemsize, operations)
-        for model, run in zip(models, runs, strict=True)
+        choose_solver(settings.solver, settings.kernel, run.data, itemsize, operations)
+        for run in runs
     ]
     together = len(runs) > 1 and set(solvers) == {"cg"}
     for step in [range(len(runs))] if together else [[i] for i in range(len(runs))]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..analysis import feature_measures
+from ..tasks import check_operation
 from .rounds import Round
 
 
@@ -16,10 +17,15 @@ class FeatureMeasures:
     ----------
     operation : str
         Of the task.
+
+    Raises
+    ------
+    ValueError
+        If the operation is unknown.
     """
 
     def __init__(self, operation: str = "x+y") -> None:
-        self.operation = operation
+        self.operation = check_operation(operation)
 
     def __call__(self, current: Round) -> None:
         current.record.update(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from functools import cache, partial
 from typing import Any
 
@@ -14,8 +16,18 @@ from numpy.typing import NDArray
 from ..analysis.features import alignment, circulant_deviation
 from ..operations import Kernel, Operations
 from ..tasks import PairData
-from ..training import Checkpoint, Row, any_stops, pack, score_columns, unpack_array, unpack_rows
-from .evaluation import Evaluation, Machine
+from ..training import (
+    Checkpoint,
+    Row,
+    any_stops,
+    check_checkpoint,
+    fingerprint,
+    pack,
+    score_columns,
+    unpack_array,
+    unpack_rows,
+)
+from .evaluation import Evaluation, Machine, SolverWarning
 from .solvers import make_machine, require_memory
 
 
@@ -34,7 +46,7 @@ class Round:
     record : dict of str to float
         The new row of the history. What a callback adds becomes a column of `history_`.
     feature_matrix : ndarray, shape (d, d)
-        M_t; d = 2p, and a row for each task bit.
+        M_t, read-only; d = 2p, and a row for each task bit.
     checkpoint : callable
         Returns arrays from which `RFMClassifier.fit` goes on after this round to the same history
         as if it had never stopped.
@@ -53,8 +65,16 @@ Callback = Callable[[Round], object]
 
 @dataclass(frozen=True)
 class Settings:
-    """The parameters of `RFMClassifier`, checked, as what they stand for."""
+    """The parameters of `RFMClassifier`, checked, as what they stand for.
 
+    `parameters` are themselves, as plain Python values.
+    """
+
+    parameters: Mapping[str, Any]
+    modulus: int
+    n_tasks: int
+    backend: str
+    solver: str
     kernel: Kernel
     n_classes: int
     iterations: int
@@ -63,6 +83,14 @@ class Settings:
     centred: bool
     tolerance: float
     dtype: np.dtype[Any]
+
+    def fingerprint(self, data: PairData) -> str:
+        """What checkpoints of a run belong to; it may go on for more iterations."""
+        # A checkpoint names its solver, and goes on with another backend too.
+        given = asdict(self)
+        for name in ("parameters", "iterations", "backend", "solver"):
+            del given[name]
+        return fingerprint(data, given)
 
 
 @dataclass
@@ -74,7 +102,9 @@ class Run:
     start : ndarray, shape (d, d), or None
         The next feature matrix to solve with; None for the identity.
     rows, matrices : list
-        Of the completed rounds.
+        Of the completed rounds: there are as many as rows.
+    complaints : dict of int to str
+        Of rounds whose solve is not what it should be.
     machine_state : mapping
         What its machine goes on from, of a checkpoint; empty for a new run.
     dual_coefficients : ndarray, shape (n, c), or None
@@ -86,6 +116,7 @@ class Run:
     start: NDArray[Any] | None = None
     rows: list[Row] = field(default_factory=list)
     matrices: list[NDArray[Any]] = field(default_factory=list)
+    complaints: dict[int, str] = field(default_factory=dict)
     machine_state: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     dual_coefficients: NDArray[Any] | None = None
 
@@ -109,23 +140,39 @@ class Run:
         run = cls(data, tuple(callbacks), start)
         if checkpoint is None:
             return run
+        check_checkpoint(checkpoint, settings.fingerprint(data))
         run.start = unpack_array(checkpoint, "next_feature_matrix", (d, d), settings.dtype)
         run.rows = unpack_rows(checkpoint)
         shape = (len(run.rows), d, d)
         run.matrices = list(unpack_array(checkpoint, "feature_matrices", shape, settings.dtype))
         run.machine_state = checkpoint
-        if len(run.rows) > settings.iterations:
+        if len(run.rows) > settings.iterations + 1:
             raise ValueError(
-                f"checkpoint: expected one of a run with more than {len(run.rows) - 1} iterations, "
+                f"checkpoint: expected one of a run with at least {len(run.rows) - 1} iterations, "
                 f"got iterations={settings.iterations}"
             )
         return run
 
     def end(self, dual_coefficients: NDArray[Any]) -> None:
         """No further rounds: add to the rows what only the last feature matrix tells."""
+        del self.matrices[len(self.rows) :]  # of a round that was broken off between the two
         self.dual_coefficients = dual_coefficients
         for row, matrix in zip(self.rows, self.matrices, strict=True):
             row["feature_alignment"] = alignment(matrix, self.matrices[-1])
+
+    def warn(self, stacklevel: int) -> None:
+        """Warn once of all complaints, in the name of the caller of `fit`."""
+        if not self.complaints:
+            return
+        first, complaint = next(iter(self.complaints.items()))
+        message = f"iteration {first}: {complaint}"
+        if others := len(self.complaints) - 1:
+            worst = max(self.rows[t]["residual"] for t in self.complaints)
+            message += (
+                f" The same in {others} later iterations, largest relative residual {worst:.1e}; "
+                "the history has them all."
+            )
+        warnings.warn(message, SolverWarning, stacklevel)
 
 
 def run_rounds(
@@ -154,7 +201,7 @@ def run_rounds(
         tolerance=settings.tolerance,
     )
     if runs[0].rows:
-        machine.restore([run.machine_state for run in runs])
+        _restore(machine, runs)
 
     def on_device(matrices: Sequence[NDArray[Any] | None]) -> Any:
         each = [np.eye(data[0].dimension) if M is None else M for M in matrices]
@@ -162,15 +209,32 @@ def run_rounds(
 
     with operations.device.own_threads():
         try:
-            _iterate(settings, operations, machine, runs, on_device([run.start for run in runs]))
+            if len(runs[0].rows) > settings.iterations:  # only the dual coefficients are missing
+                if machine.solver == "cholesky":  # whose state has none
+                    machine.fit(on_device([run.matrices[-1] for run in runs]))
+                for i, run in enumerate(runs):
+                    run.end(machine.dual_coefficients(i))
+            else:
+                start = on_device([run.start for run in runs])
+                _iterate(settings, operations, machine, runs, start)
         except BaseException:
             # The broken round may have left its dual coefficients: back to the last complete one.
             if runs[0].rows:
-                machine.fit(on_device([run.matrices[-1] for run in runs]))
+                machine.fit(on_device([run.matrices[len(run.rows) - 1] for run in runs]))
                 for i, run in enumerate(runs):
                     if run.dual_coefficients is None:
                         run.end(machine.dual_coefficients(i))
             raise
+
+
+def _restore(machine: Machine, runs: Sequence[Run]) -> None:
+    """Go on from checkpoints of the same solver."""
+    for run in runs:
+        if (solver := str(run.machine_state["solver"])) != machine.solver:
+            raise ValueError(
+                f"checkpoint: expected one of solver '{machine.solver}', got one of '{solver}'"
+            )
+    machine.restore([run.machine_state for run in runs])
 
 
 def _iterate(
@@ -180,17 +244,20 @@ def _iterate(
     to_numpy = operations.device.to_numpy
     began = time.perf_counter()
     for t in range(len(runs[0].rows), settings.iterations + 1):
-        evaluations = machine.fit(M)
+        with _named(t):
+            evaluations = machine.fit(M)
         matrices = to_numpy(M).reshape(len(runs), *M.shape[-2:])
         going = [i for i, run in enumerate(runs) if run.dual_coefficients is None]
         for i in going:
-            runs[i].rows.append(_row(t, evaluations[i], matrices[i], runs[i].data.modulus))
             runs[i].matrices.append(matrices[i])
+            runs[i].rows.append(_row(t, evaluations[i], matrices[i], runs[i].data.modulus))
+            if evaluations[i].complaint:
+                runs[i].complaints[t] = evaluations[i].complaint
         share = (time.perf_counter() - began) / len(runs)
         for i in going:
             runs[i].rows[t]["seconds"] = share
 
-        next_matrix = cache(partial(_next_matrix, settings, operations, evaluations[0]))
+        next_matrix = cache(partial(_next_matrix, settings, operations, evaluations[0], t))
         for i in going:
             run = runs[i]
             current = Round(
@@ -198,10 +265,10 @@ def _iterate(
                 iterations=settings.iterations,
                 modulus=run.data.modulus,
                 record=run.rows[t],
-                feature_matrix=run.matrices[t],
-                checkpoint=partial(_checkpoint, operations, machine, next_matrix, run, i),
+                feature_matrix=_read_only(run.matrices[t]),
+                checkpoint=partial(_checkpoint, settings, operations, machine, next_matrix, run, i),
             )
-            if any_stops(run.callbacks, current) or t == settings.iterations:
+            if any_stops(operations, run.callbacks, current) or t == settings.iterations:
                 run.end(machine.dual_coefficients(i))
         if all(run.dual_coefficients is not None for run in runs):
             return
@@ -209,19 +276,42 @@ def _iterate(
         M = next_matrix()
 
 
-def _next_matrix(settings: Settings, operations: Operations, evaluation: Evaluation) -> Any:
-    return operations.matrix_power(evaluation.agop(), settings.agop_power)
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def _next_matrix(settings: Settings, operations: Operations, evaluation: Evaluation, t: int) -> Any:
+    with _named(t):
+        return operations.matrix_power(evaluation.agop(), settings.agop_power)
+
+
+@contextmanager
+def _named(t: int) -> Iterator[None]:
+    """Failures of linear algebra, most of them overflows, say in which iteration."""
+    try:
+        yield
+    except np.linalg.LinAlgError as error:
+        raise np.linalg.LinAlgError(f"iteration {t}: {error}") from error
 
 
 def _checkpoint(
-    operations: Operations, machine: Machine, next_matrix: Callable[[], Any], run: Run, i: int
+    settings: Settings,
+    operations: Operations,
+    machine: Machine,
+    next_matrix: Callable[[], Any],
+    run: Run,
+    i: int,
 ) -> Checkpoint:
-    following = operations.device.to_numpy(next_matrix())
+    with operations.device.own_threads():  # as the loop itself computes it
+        following = np.array(operations.device.to_numpy(next_matrix()))  # the run keeps its own
     arrays = {
         "feature_matrices": np.stack(run.matrices),
         "next_feature_matrix": following[i] if following.ndim == 3 else following,
     }
-    return pack(run.rows, {**arrays, **machine.state(i)})
+    state = {**arrays, "solver": np.array(machine.solver), **machine.state(i)}
+    return pack(run.rows, state, settings.fingerprint(run.data))
 
 
 def _row(t: int, evaluation: Evaluation, M: NDArray[Any], p: int) -> Row:

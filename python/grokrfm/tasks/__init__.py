@@ -1,7 +1,7 @@
 """What is to be learnt, and from which pairs: tasks, their splits, pairs as inputs."""
 
 from .arithmetic import primitive_root, require_prime
-from .formulas import OPERATIONS, is_multiplicative
+from .formulas import OPERATIONS, check_operation, is_multiplicative
 from .modular import ModularTask
 from .multi import MultiTask
 from .pairs import PairData, input_dimension, pair_indices
@@ -13,6 +13,7 @@ __all__ = [
     "MultiTask",
     "PairData",
     "Split",
+    "check_operation",
     "input_dimension",
     "is_multiplicative",
     "pair_indices",

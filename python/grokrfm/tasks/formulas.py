@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checks import check_one_of
 from .arithmetic import inverses, is_prime
 
 IntArray = NDArray[np.int64]
@@ -33,6 +34,14 @@ FORMULAS: dict[str, Callable[[IntArray, IntArray, int], IntArray]] = {
 OPERATIONS = tuple(FORMULAS)
 
 
+def check_operation(operation: str) -> str:
+    """Return the name of an operation, written with any spaces; ValueError for an unknown one."""
+    compact = {name.replace(" ", ""): name for name in OPERATIONS}
+    if isinstance(operation, str):
+        operation = compact.get(operation.replace(" ", ""), operation)
+    return check_one_of("operation", operation, OPERATIONS)
+
+
 def is_multiplicative(operation: str, modulus: int) -> bool:
     """Whether the operation is that of the multiplicative group of a prime field."""
-    return operation in ("x*y", "x/y") and is_prime(modulus)
+    return operation.replace(" ", "") in ("x*y", "x/y") and is_prime(modulus)

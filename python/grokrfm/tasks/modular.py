@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from ..checks import check_integer, check_integer_array, check_one_of
 from .arithmetic import require_prime
-from .formulas import FORMULAS, OPERATIONS, IntArray
+from .formulas import FORMULAS, IntArray, check_operation
 from .split import Split, Task, count_of_fraction
 
 Reflection = Callable[[IntArray, IntArray], tuple[IntArray, IntArray]]
@@ -52,7 +52,7 @@ class ModularTask(Task):
             name = getattr(operation, "__name__", "callable")
             table = _tabulate(operation, modulus)
         else:
-            name = check_one_of("operation", operation, OPERATIONS)
+            name = check_operation(operation)
             if "/" in name:
                 require_prime(modulus, f"operation {name!r}")
             x, y = np.indices((modulus, modulus), dtype=np.int64)

@@ -25,6 +25,17 @@ class PairData:
     n_classes: int
     n_tasks: int = 1
 
+    @classmethod
+    def of_size(
+        cls, n_train: int, n_test: int, modulus: int, n_classes: int, n_tasks: int = 1
+    ) -> PairData:
+        """Placeholder for so many pairs that takes no memory, to ask what a run would take."""
+        train, test = (
+            np.broadcast_to(np.int64(0), (min(count, 1 << 40), 2 if n_tasks == 1 else 3))
+            for count in (n_train, n_test)
+        )
+        return cls(train, train[:, 0], test, test[:, 0], modulus, n_classes, n_tasks)
+
     @property
     def dimension(self) -> int:
         """Of the inputs: 2p, and a bit for each task after the first."""

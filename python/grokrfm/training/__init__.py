@@ -2,17 +2,34 @@
 
 from .estimator import (
     DTYPES,
+    MODEL_FORMAT,
+    MODEL_FORMAT_VERSION,
     Estimator,
     NotFittedError,
     check_classes,
     check_data,
+    check_history,
     score_columns,
+    stored_history,
 )
-from .history import Checkpoint, Recorded, Row, any_stops, columns, pack, unpack_array, unpack_rows
+from .history import (
+    Checkpoint,
+    Recorded,
+    Row,
+    any_stops,
+    check_checkpoint,
+    columns,
+    fingerprint,
+    pack,
+    unpack_array,
+    unpack_rows,
+)
 from .scores import Scores, scores, scores_of_outputs
 
 __all__ = [
     "DTYPES",
+    "MODEL_FORMAT",
+    "MODEL_FORMAT_VERSION",
     "Checkpoint",
     "Estimator",
     "NotFittedError",
@@ -20,13 +37,17 @@ __all__ = [
     "Row",
     "Scores",
     "any_stops",
+    "check_checkpoint",
     "check_classes",
     "check_data",
+    "check_history",
     "columns",
+    "fingerprint",
     "pack",
     "score_columns",
     "scores",
     "scores_of_outputs",
+    "stored_history",
     "unpack_array",
     "unpack_rows",
 ]

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import inspect
+import numbers
+import os
+from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import checks
+from .._version import __version__
+from ..files import write_arrays
 from ..tasks import PairData
 from .history import Row
 from .scores import Scores, scores_of_outputs
 
 DTYPES = ("float32", "float64")
+# Of the files that `save` writes; the version grows when older code could not read them.
+MODEL_FORMAT = "grokrfm model"
+MODEL_FORMAT_VERSION = 1
+_HISTORY = "history/"  # before the names of its columns in a file
 
 Self = TypeVar("Self", bound="Estimator")
 
@@ -24,9 +34,15 @@ class NotFittedError(ValueError, AttributeError):
 
 
 class Estimator:
-    """Base of the classifiers: the constructor stores its parameters untouched."""
+    """Base of the classifiers: the constructor stores its parameters untouched.
+
+    A fitted model can be pickled, copied and saved. It keeps its results and the parameters of the
+    fit, so that `set_params` changes the next fit alone, but no operations: those are made anew,
+    see `operations.FittedBackend`.
+    """
 
     modulus: Any
+    history_: dict[str, NDArray[Any]]
 
     @classmethod
     def parameter_names(cls) -> tuple[str, ...]:
@@ -36,6 +52,10 @@ class Estimator:
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the constructor's parameters as given; `deep` is accepted for scikit-learn."""
         return {name: getattr(self, name) for name in self.parameter_names()}
+
+    def plain_params(self) -> dict[str, Any]:
+        """Return the parameters, checked before, as plain Python values, whatever NumPy's types."""
+        return {name: _plain(value) for name, value in self.get_params().items()}
 
     def set_params(self: Self, **params: Any) -> Self:
         """Set constructor parameters by name; ValueError for an unknown name."""
@@ -57,6 +77,58 @@ class Estimator:
         if not hasattr(self, "history_"):
             raise NotFittedError(f"{type(self).__name__}: expected a call of fit before this one")
 
+    def fitted_state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Return arrays, and values for JSON, that make up the fitted model beside its history.
+
+        Among the values are the parameters of the fit.
+        """
+        raise NotImplementedError
+
+    def restore(
+        self: Self,
+        history: dict[str, NDArray[Any]],
+        arrays: Mapping[str, NDArray[Any]],
+        values: Mapping[str, Any],
+    ) -> Self:
+        """Become the fitted model of what `fitted_state` returned, with the parameters as they are.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If anything is missing or does not go with the parameters.
+        """
+        raise NotImplementedError
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted model to a file that `grokrfm.load` reads.
+
+        The file is a .npz of plain arrays, without pickles, with a description and a checksum; it
+        is there whole or not at all. It holds the parameters of the fit.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        TypeError
+            If callbacks added something to the history, or kept something, that is no number.
+        OSError
+            That names the path, if it cannot be written.
+        """
+        self.require_fit()
+        arrays, values = self.fitted_state()
+        arrays |= {_HISTORY + key: column for key, column in self.history_.items()}
+        for name, array in arrays.items():
+            if array.dtype.kind not in "biufc":
+                raise TypeError(f"save: expected numbers in {name}, got {array.dtype}")
+        header = {
+            "format": MODEL_FORMAT,
+            "format_version": MODEL_FORMAT_VERSION,
+            "version": __version__,
+            "estimator": type(self).__name__,
+            **values,
+        }
+        write_arrays(Path(path), arrays, header)
+
     def decision_function(self, X: ArrayLike) -> NDArray[Any]:
         """Outputs f_c(x) of the final predictor, (m, c), for pairs X, (m, 2)."""
         raise NotImplementedError
@@ -70,6 +142,30 @@ class Estimator:
         """Accuracy on pairs X, (m, 2), with labels y, (m,)."""
         outputs = self.decision_function(X)
         return scores_of_outputs(outputs, checks.check_labels("y", y, *outputs.shape)).accuracy
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, numbers.Real):
+        return float(value)
+    return None if value is None else str(value)
+
+
+def stored_history(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Return the history among the arrays of a file that `save` wrote."""
+    return {
+        name.removeprefix(_HISTORY): column
+        for name, column in arrays.items()
+        if name.startswith(_HISTORY)
+    }
+
+
+def check_history(history: Mapping[str, NDArray[Any]], count: int) -> None:
+    """Raise ValueError unless every column of a stored history has that many rows."""
+    for name, column in history.items():
+        if column.shape != (count,):
+            raise ValueError(f"history: expected {count} rows, got {name} of shape {column.shape}")
 
 
 def check_classes(n_classes: int | None, modulus: int) -> int:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..operations import Operations
+from ..tasks import PairData
+
 Row = dict[str, float]
 Checkpoint = dict[str, NDArray[Any]]
 
-_PREFIX = "history/"  # of the columns of the history in a checkpoint
+FORMAT = 1  # of checkpoints; another one is refused
+_COLUMN, _PRESENT = "history/", "history_rows/"  # a column, and its rows where some lack it
 
 
 class Recorded(Protocol):
@@ -24,9 +29,19 @@ class Recorded(Protocol):
     def checkpoint(self) -> Callable[[], Checkpoint]: ...
 
 
-def any_stops(callbacks: Iterable[Callable[[Any], object]], current: Recorded) -> bool:
-    """Call every callback, whatever the others return; whether one of them ends the run."""
-    return any([callback(current) for callback in callbacks])
+def any_stops(
+    operations: Operations, callbacks: Sequence[Callable[[Any], object]], current: Recorded
+) -> bool:
+    """Call every callback, whatever the others return; whether one of them ends the run: with True.
+
+    Any other value, such as the count that a progress bar returns, does not. Meanwhile BLAS has the
+    threads that its user gave it.
+    """
+    if not callbacks:
+        return False
+    with operations.device.users_threads():
+        results = [callback(current) for callback in callbacks]
+    return any(isinstance(result, bool | np.bool_) and bool(result) for result in results)
 
 
 def columns(rows: list[Row]) -> dict[str, NDArray[Any]]:
@@ -35,20 +50,75 @@ def columns(rows: list[Row]) -> dict[str, NDArray[Any]]:
     return {key: np.array([row.get(key, np.nan) for row in rows]) for key in keys}
 
 
-def pack(rows: list[Row], arrays: Mapping[str, NDArray[Any]]) -> Checkpoint:
-    """Return everything from which a run goes on: its rows so far, and the arrays of its state."""
-    return {**{_PREFIX + key: values for key, values in columns(rows).items()}, **arrays}
+def fingerprint(data: PairData, parameters: Mapping[str, Any]) -> str:
+    """What a checkpoint belongs to: digest of the format, pairs, labels and parameters.
+
+    Parameters that are None are left out, so that new ones come in without a new format.
+    """
+    given = sorted((name, value) for name, value in parameters.items() if value is not None)
+    sha256 = hashlib.sha256(repr((FORMAT, data.n_classes, given)).encode())
+    for array in (data.train, data.train_labels, data.test, data.test_labels):
+        sha256.update(repr(array.shape).encode() + array.tobytes())
+    return sha256.hexdigest()
+
+
+def pack(rows: list[Row], arrays: Mapping[str, NDArray[Any]], belongs_to: str) -> Checkpoint:
+    """Return everything from which a run goes on: its rows so far, and the arrays of its state.
+
+    `belongs_to` is the run's `fingerprint`. A checksum covers it all.
+    """
+    checkpoint: Checkpoint = {"rows": np.array(len(rows)), **arrays}
+    for key, values in columns(rows).items():
+        present = np.array([key in row for row in rows])
+        checkpoint[_COLUMN + key] = values[present]
+        if not present.all():
+            checkpoint[_PRESENT + key] = np.flatnonzero(present)
+    checkpoint["fingerprint"] = np.array(belongs_to)
+    checkpoint["checksum"] = np.array(_checksum(checkpoint))
+    return checkpoint
+
+
+def check_checkpoint(checkpoint: Mapping[str, NDArray[Any]], belongs_to: str) -> None:
+    """Raise ValueError unless a checkpoint is what `pack` returned for a run of this fingerprint.
+
+    Raises
+    ------
+    TypeError
+        If it is no mapping.
+    """
+    if not isinstance(checkpoint, Mapping):
+        raise TypeError(f"checkpoint: expected a mapping, got {type(checkpoint).__name__}")
+    stored = {name: np.asarray(array) for name, array in checkpoint.items()}
+    if str(stored.pop("checksum", "")) != _checksum(stored):
+        raise ValueError(
+            "checkpoint: expected the arrays of a round's or an epoch's checkpoint, "
+            "got damaged or other ones"
+        )
+    if str(stored["fingerprint"]) != belongs_to:
+        raise ValueError(
+            "checkpoint: expected one of a run with the same data and parameters, got another's"
+        )
+
+
+def _checksum(arrays: Mapping[str, NDArray[Any]]) -> str:
+    sha256 = hashlib.sha256()
+    for name in sorted(arrays):
+        array = arrays[name]
+        sha256.update(repr((name, array.dtype.str, array.shape)).encode())
+        sha256.update(array.tobytes())
+    return sha256.hexdigest()
 
 
 def unpack_rows(checkpoint: Mapping[str, NDArray[Any]]) -> list[Row]:
     """Rows from what `pack` returned."""
-    stored = {
-        key.removeprefix(_PREFIX): values
-        for key, values in checkpoint.items()
-        if key.startswith(_PREFIX)
-    }
-    count = len(next(iter(stored.values())))
-    return [{key: float(values[t]) for key, values in stored.items()} for t in range(count)]
+    rows: list[Row] = [{} for _ in range(int(checkpoint["rows"]))]
+    for name, values in checkpoint.items():
+        if name.startswith(_COLUMN):
+            key = name.removeprefix(_COLUMN)
+            present = checkpoint.get(_PRESENT + key, np.arange(len(rows)))
+            for t, value in zip(present, values, strict=True):
+                rows[t][key] = float(value)
+    return rows
 
 
 def unpack_array(

@@ -1,0 +1,178 @@
+"""What a fitted Recursive Feature Machine is made of, and what it tells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .. import checks
+from ..operations import FittedBackend, memory
+from ..tasks import input_dimension, pair_indices
+from ..training import Estimator, check_history, unpack_array
+from .rounds import Settings
+from .solvers import SOLVERS
+
+Self = TypeVar("Self", bound="FittedRFM")
+
+
+class FittedRFM(Estimator):
+    """The fitted half of `RFMClassifier`: its state, and the queries of the final predictor.
+
+    All arrays are on the host, in the dtype of the run.
+    """
+
+    def check_parameters(self) -> Settings:
+        """Return the parameters as what they stand for."""
+        raise NotImplementedError
+
+    def _set_fitted(
+        self,
+        settings: Settings,
+        backend: FittedBackend,
+        solver: str,
+        X_train: NDArray[np.int64],
+        y_train: NDArray[np.int64],
+        history: dict[str, NDArray[Any]],
+        feature_matrices: NDArray[Any],
+        dual_coefficients: NDArray[Any],
+    ) -> None:
+        """All fitted attributes: with everything computed before, of one fit alone."""
+        self._settings = settings
+        self._backend = backend
+        self.solver_ = solver
+        self.X_train_ = X_train
+        self.y_train_ = y_train
+        self.classes_ = np.arange(settings.n_classes)
+        self.history_ = history
+        self.feature_matrices_ = feature_matrices
+        self.feature_matrix_ = feature_matrices[-1].copy()
+        self.dual_coef_ = dual_coefficients
+        self.n_iter_ = len(feature_matrices) - 1
+
+    def fitted_state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        arrays = {
+            "X_train": self.X_train_,
+            "y_train": self.y_train_,
+            "feature_matrices": self.feature_matrices_,
+            "dual_coef": self.dual_coef_,
+        }
+        return arrays, {"parameters": dict(self._settings.parameters), "solver": self.solver_}
+
+    def restore(
+        self: Self,
+        history: dict[str, NDArray[Any]],
+        arrays: Mapping[str, NDArray[Any]],
+        values: Mapping[str, Any],
+    ) -> Self:
+        settings = self.check_parameters()
+        p, n_tasks, c = settings.modulus, settings.n_tasks, settings.n_classes
+        d, dtype = input_dimension(p, n_tasks), settings.dtype
+        X_train = checks.check_pairs("X_train", arrays["X_train"], p, n_tasks)
+        y_train = checks.check_labels("y_train", arrays["y_train"], len(X_train), c)
+        matrices = unpack_array(arrays, "feature_matrices", (None, d, d), dtype)
+        dual = unpack_array(arrays, "dual_coef", (len(X_train), c), dtype)
+        check_history(history, len(matrices))
+        solver = checks.check_one_of("solver", values["solver"], SOLVERS[1:])
+        backend = FittedBackend(settings.backend)
+        self._set_fitted(settings, backend, solver, X_train, y_train, history, matrices, dual)
+        return self
+
+    def _on_device(self, array: NDArray[Any]) -> Any:
+        return self._backend.operations.device.asarray(array, self._settings.dtype)
+
+    def _inputs(self, pairs: NDArray[np.int64]) -> Any:
+        indices = pair_indices(pairs, self._settings.modulus)
+        return self._backend.operations.device.asarray(indices, np.int32)
+
+    def _check_pairs(self, name: str, pairs: ArrayLike) -> NDArray[np.int64]:
+        self.require_fit()
+        return checks.check_pairs(name, pairs, self._settings.modulus, self._settings.n_tasks)
+
+    def decision_function(self, X: ArrayLike) -> NDArray[Any]:
+        """Outputs f_c(x) of the final predictor, (m, c), for pairs X, (m, 2)."""
+        pairs = self._check_pairs("X", X)
+        if len(pairs) == 0:
+            return np.empty((0, len(self.classes_)), self._settings.dtype)
+        operations = self._backend.operations
+        outputs = operations.decision_function(
+            self._settings.kernel,
+            self._on_device(self.feature_matrix_),
+            self._inputs(pairs),
+            self._inputs(self.X_train_),
+            self._on_device(self.dual_coef_),
+        )
+        return operations.device.to_numpy(outputs)
+
+    def kernel_matrix(self, X: ArrayLike, Z: ArrayLike | None = None) -> NDArray[Any]:
+        """k(x_i, z_j) with the final feature matrix, (n, m), for pairs X, (n, 2), and Z, (m, 2).
+
+        Of the pairs X with themselves without Z.
+
+        Raises
+        ------
+        MemoryError
+            If it cannot fit into the available memory.
+        """
+        pairs = self._check_pairs("X", X)
+        others = pairs if Z is None else self._check_pairs("Z", Z)
+        operations, settings = self._backend.operations, self._settings
+        if len(pairs) == 0 or len(others) == 0:
+            return np.empty((len(pairs), len(others)), settings.dtype)
+        memory.require(
+            len(pairs) * len(others) * settings.dtype.itemsize,
+            operations.device.available_bytes(),
+            f"a kernel matrix of {len(pairs)} by {len(others)} pairs",
+            "ask for fewer pairs",
+        )
+        M, inputs = self._on_device(self.feature_matrix_), self._inputs(pairs)
+        other = None if Z is None else self._inputs(others)
+        K = operations.kernel_matrix(settings.kernel, M, inputs, other)
+        return operations.device.to_numpy(K)
+
+    def agop(self) -> NDArray[Any]:
+        """AGOP of the final predictor on the training pairs, (d, d).
+
+        The next feature matrix would be its power `agop_power`. About 4 n² c + 4 n c p² flops.
+        """
+        self.require_fit()
+        return self._agop(self.dual_coef_)
+
+    def class_agops(self, classes: Iterable[int] | None = None) -> NDArray[Any]:
+        """AGOP of single outputs of the final predictor on the training pairs.
+
+        All classes' together sum to `agop`.
+
+        Parameters
+        ----------
+        classes : iterable of int, optional
+            Which outputs; all unless given.
+
+        Returns
+        -------
+        ndarray, shape (len(classes), d, d)
+            About 8 n² + 4 n p² flops each.
+        """
+        self.require_fit()
+        last = len(self.classes_) - 1
+        chosen = [
+            checks.check_integer("classes", label, minimum=0, maximum=last)
+            for label in (self.classes_ if classes is None else classes)
+        ]
+        agops = np.empty((len(chosen), *self.feature_matrix_.shape), self._settings.dtype)
+        for agop, label in zip(agops, chosen, strict=True):
+            agop[...] = self._agop(self.dual_coef_[:, [label]])
+        return agops
+
+    def _agop(self, dual_coefficients: NDArray[Any]) -> NDArray[Any]:
+        operations, settings = self._backend.operations, self._settings
+        agop = operations.agop(
+            settings.kernel,
+            self._on_device(self.feature_matrix_),
+            self._inputs(self.X_train_),
+            self._on_device(dual_coefficients),
+            settings.centred,
+        )
+        return operations.device.to_numpy(agop)
