@@ -7,7 +7,7 @@ import pytest
 from grokrfm.cli import progress, training
 from grokrfm.cli.progress import Progress, duration
 from grokrfm.cli.run import RUN
-from grokrfm.experiments import unused_path
+from grokrfm.experiments import new_folder
 
 
 @pytest.mark.parametrize(
@@ -68,14 +68,14 @@ def test_summary(accuracy, said):
         "residual": np.array([1e-7, 3e-6]),
     }
     model = SimpleNamespace(history_=history, solver_="cg")
-    assert training._summary(RUN, model, 2.5) == (
+    plan = SimpleNamespace(command=RUN, model=model)
+    assert training._summary(plan, 2.5) == (
         f"test accuracy {said}, solver cg, largest relative residual 3.0e-06"
     )
 
 
-def test_unused_path(tmp_path):
+def test_a_new_folder_has_a_name_of_its_own(tmp_path):
     base = tmp_path / "runs" / "x+y"
     for name in ("x+y", "x+y-2", "x+y-3"):
-        path = unused_path(base)
-        assert path == base.with_name(name)
-        path.mkdir(parents=True)
+        path = new_folder(base)
+        assert path == base.with_name(name) and path.is_dir()
