@@ -1,5 +1,8 @@
 """What a run may take, what it needs, and who is refused."""
 
+import subprocess
+import sys
+import textwrap
 from types import SimpleNamespace
 
 import numpy as np
@@ -131,10 +134,15 @@ def test_the_round_and_the_kept_matrices_are_counted(solver, itemsize, monkeypat
             else len(runs) * CholeskyMachine.required_bytes(data, itemsize)
         )
         for matrices in (1, 1000):
-            need = round_ + len(runs) * matrices * 62**2 * itemsize
-            for available, expected in ((need, True), (need - 1, False), (need / 1.5, False)):
-                arguments = (solver, runs, itemsize, matrices, CPP)
-                assert passes(available, monkeypatch, *arguments) == expected
+            kept = len(runs) * matrices * 62**2 * itemsize
+            solutions = 6 * 31 * sum(len(run.train) for run in runs) * itemsize
+            need = round_ + 2 * kept  # one by one, and at the end as one array
+            more = kept + (solutions if solver == "cg" else 0)
+            for checkpoints, least in ((False, need), (True, need + more)):
+                arguments = (solver, runs, itemsize, matrices, CPP, checkpoints)
+                assert passes(least, monkeypatch, *arguments)
+                assert not passes(least - 1, monkeypatch, *arguments)
+                assert not passes(least / 1.5, monkeypatch, *arguments)
 
 
 def test_matrices_are_kept_on_the_host(monkeypatch):
@@ -143,7 +151,7 @@ def test_matrices_are_kept_on_the_host(monkeypatch):
     operations = CppOperations()
     need = ConjugateGradientMachine.required_bytes([data], 4, operations)
     operations.device = SimpleNamespace(xp=None, available_bytes=lambda: need)
-    kept = 1000 * 62**2 * 4
+    kept = 2 * 1000 * 62**2 * 4
     run = ("cg", [data], 4, 1000, operations)
     assert passes(kept, monkeypatch, *run)
     assert not passes(kept - 1, monkeypatch, *run)
@@ -209,3 +217,54 @@ def test_nothing_is_refused_where_the_system_does_not_tell(monkeypatch):
     split = ModularTask("x+y", 7).split()
     model = RFMClassifier(7, iterations=1, solver="cg").fit(split.X_train, split.y_train)
     np.testing.assert_array_equal(model.history_["train_accuracy"], 1)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
+@pytest.mark.parametrize(
+    "p, options, checkpoints",
+    [
+        (61, {"kernel": "gaussian", "dtype": "float64", "iterations": 3}, False),
+        (61, {"solver": "cholesky", "dtype": "float64", "iterations": 3}, False),
+        (113, {"iterations": 30, "tol": 1e-2}, False),
+        (113, {"iterations": 30, "tol": 1e-2}, True),
+    ],
+    ids=["dense", "cholesky", "cg", "cg with checkpoints"],
+)
+def test_the_estimate_holds_and_is_near_the_peak(p, options, checkpoints):
+    """In a process of its own; 16 MB of the estimate are for all that is small."""
+    code = f"""
+        import gc
+        from grokrfm import ModularTask, RFMClassifier
+
+        def fit(p, **options):
+            split = ModularTask("x+y", p).split()
+            last = []
+            def store(current):
+                last.clear()
+                last.append(current.checkpoint())
+            model = RFMClassifier(p, **{{**{options}, **options}})
+            return model.fit(split.X_train, split.y_train, (split.X_test, split.y_test),
+                             [store] if {checkpoints} else [])
+
+        def in_use(key):
+            with open("/proc/self/status") as lines:
+                return next(int(line.split()[1]) for line in lines if line.startswith(key)) * 1024
+
+        fit(11, iterations=1)
+        gc.collect()
+        open("/proc/self/clear_refs", "w").write("5")  # the peak begins anew
+        before = in_use("VmRSS")
+        model = fit({p})
+        print(in_use("VmHWM") - before, model.solver_)
+    """
+    code = textwrap.dedent(code)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    peak, solver = done.stdout.split()
+    needs = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(memory, "require", lambda need, *_: needs.append(need))
+        itemsize = 8 if options.get("dtype") == "float64" else 4
+        arguments = (solver, [data_of(p)], itemsize, options["iterations"] + 1, CPP, checkpoints)
+        require_memory(*arguments)
+    [need] = needs
+    assert need / 3 < int(peak) < need

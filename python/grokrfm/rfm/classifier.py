@@ -273,7 +273,10 @@ class RFMClassifier(FittedRFM):
         )
 
     def require_memory(self, n_train: int, n_test: int) -> None:
-        """Raise MemoryError if a run on so many pairs cannot fit, before there are any pairs."""
+        """Raise MemoryError if a run on so many pairs cannot fit, before there are any pairs.
+
+        One with checkpoints, as the command line has them.
+        """
         settings = self.check_parameters()
         n_tasks, solver = settings.n_tasks, settings.solver
         data = PairData.of_size(n_train, n_test, settings.modulus, settings.n_classes, n_tasks)
@@ -281,7 +284,7 @@ class RFMClassifier(FittedRFM):
             on_the_grid = quadratic_form(settings.kernel) is not None and n_tasks == 1
             solver = "cg" if on_the_grid else "cholesky"
         operations, itemsize = make_operations(settings.backend), settings.dtype.itemsize
-        require_memory(solver, [data], itemsize, settings.iterations + 1, operations)
+        require_memory(solver, [data], itemsize, settings.iterations + 1, operations, True)
 
     def prepare(
         self,

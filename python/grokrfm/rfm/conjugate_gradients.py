@@ -62,6 +62,11 @@ class ConjugateGradientMachine:
         numbers = solutions + operations.grid_arrays * runs[0].modulus ** 2
         return len(runs) * numbers * itemsize + (16 << 20)
 
+    @classmethod
+    def state_bytes(cls, runs: Sequence[PairData], itemsize: int) -> int:
+        """What `state` of all runs takes, on the host."""
+        return cls.depth * runs[0].n_classes * sum(len(run.train) for run in runs) * itemsize
+
     def _affordable_depth(self) -> int:
         """How many solutions there is memory for: fewer give starts a little further off."""
         runs, operations = self._grid.runs, self._operations

@@ -68,14 +68,27 @@ def choose_solver(
 
 
 def require_memory(
-    solver: str, runs: Sequence[PairData], itemsize: int, matrices: int, operations: Operations
+    solver: str,
+    runs: Sequence[PairData],
+    itemsize: int,
+    matrices: int,
+    operations: Operations,
+    checkpoints: bool = False,
 ) -> None:
-    """Raise MemoryError if runs, side by side, that keep that many feature matrices cannot fit."""
+    """Raise MemoryError if runs, side by side, that keep that many feature matrices cannot fit.
+
+    They are kept one by one and at the end as one array. A checkpoint, if one is held at a time,
+    has another copy of them, and the last solutions.
+    """
     if solver == "cg":
         need = ConjugateGradientMachine.required_bytes(runs, itemsize, operations)
     else:
         need = sum(CholeskyMachine.required_bytes(data, itemsize) for data in runs)
-    kept = len(runs) * matrices * runs[0].dimension ** 2 * itemsize  # on the host
+    kept = 2 * len(runs) * matrices * runs[0].dimension ** 2 * itemsize  # on the host
+    if checkpoints:
+        kept += kept // 2
+        if solver == "cg":
+            kept += ConjugateGradientMachine.state_bytes(runs, itemsize)
     purpose = f"a run with solver '{solver}' on {len(runs[0].train)} training pairs"
     advice = "use fewer training pairs or dtype='float32'" + (
         "" if solver == "cg" else ", or solver='cg' where it applies"
