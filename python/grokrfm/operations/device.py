@@ -95,7 +95,7 @@ class ThreadedHost(Device):
         """Leave the region for a while: for callbacks BLAS is as its user left it.
 
         Unless another Python thread is in the region. Leaving and entering take microseconds; a
-        callback whose BLAS calls are threaded slows the next round down, by their workers' spinning.
+        callback with threaded BLAS calls slows the next round down: their workers spin on.
         """
         self._leave()
         try:
