@@ -86,7 +86,7 @@ class Settings:
 
     def fingerprint(self, data: PairData) -> str:
         """What checkpoints of a run belong to; it may go on for more iterations."""
-        # A checkpoint names its solver, and goes on with another backend too.
+        # Its matrices tell the modulus, it names its solver, and goes on with another backend.
         names = ("n_classes", "agop_power", "ridge", "centred", "tolerance", "dtype")
         given = {"kernel": asdict(self.kernel), **{name: getattr(self, name) for name in names}}
         return fingerprint(data, given)
