@@ -34,14 +34,6 @@
 
 namespace grokrfm {
 
-// Row-major C = op(A) B + beta C with the usual leading dimensions; op(A) is m x k.
-template <class T>
-void row_major_gemm(char op_a, std::ptrdiff_t m, std::ptrdiff_t n, std::ptrdiff_t k, const T* a,
-                    std::ptrdiff_t lda, const T* b, std::ptrdiff_t ldb, T beta, T* c,
-                    std::ptrdiff_t ldc) {
-    blas::gemm<T>('N', op_a, n, m, k, T(1), b, ldb, a, lda, beta, c, ldc);
-}
-
 // A p x p grid with the pitch of a block, entry (x, y) = value(x, y).
 template <class T, class Value>
 std::vector<T> make_grid(std::ptrdiff_t p, std::ptrdiff_t pitch, const Value& value) {
@@ -130,17 +122,17 @@ class GridOperator {
     void apply_to_summed(BlockShape shape, const T* v, BlockBuffers<T>& buffers, T* out) const {
         sum_norms(shape, v, buffers);
         T* products = buffers.right_products.data();
-        row_major_gemm<T>('N', shape.rows(), 2 * pitch, p, v, pitch, right_.data(), 2 * pitch, 0,
-                          products, 2 * pitch);
+        blas::row_major_gemm<T>('N', 'N', shape.rows(), 2 * pitch, p, T(1), v, pitch, right_.data(),
+                                2 * pitch, 0, products, 2 * pitch);
         loops<T>().combine_products(shape, products, buffers.sums.data(), buffers.columns.data(),
                                     a_.data(), b_.data(), d_.data(), buffers.stacked.data(),
                                     buffers.diagonals.data());
         const std::ptrdiff_t width = shape.m * pitch;
-        row_major_gemm<T>('N', p, width, 2 * p, m_.data, 2 * p, buffers.stacked.data(), width, 0,
-                          out, width);
+        blas::row_major_gemm<T>('N', 'N', p, width, 2 * p, T(1), m_.data, 2 * p,
+                                buffers.stacked.data(), width, 0, out, width);
         for (std::ptrdiff_t c = 0; c < shape.m; ++c)
-            row_major_gemm<T>('T', p, pitch, p, products + (2 * c + 1) * pitch, 2 * width,
-                              b_.data(), pitch, 1, out + c * pitch, width);
+            blas::row_major_gemm<T>('T', 'N', p, pitch, p, T(1), products + (2 * c + 1) * pitch,
+                                    2 * width, b_.data(), pitch, 1, out + c * pitch, width);
         add_squares(shape, buffers);
         loops<T>().finish_outputs(shape, buffers.diagonals.data(), pairs_, buffers.offset.data(),
                                   shifted_norms_.data(), v, out, buffers.dots.data());
@@ -158,8 +150,8 @@ class GridOperator {
 
     // lines = matrix [r; s] for a 2p x 2p matrix and the line sums in the buffers.
     void multiply_lines(BlockShape shape, const T* matrix, BlockBuffers<T>& buffers) const {
-        row_major_gemm<T>('N', 2 * p, shape.m, p, matrix, 2 * p, buffers.sums.data(), shape.m, 0,
-                          buffers.lines.data(), shape.m);
+        blas::row_major_gemm<T>('N', 'N', 2 * p, shape.m, p, T(1), matrix, 2 * p,
+                                buffers.sums.data(), shape.m, 0, buffers.lines.data(), shape.m);
         // The columns are stored per class: their transpose is the second factor.
         blas::gemm<T>('T', 'N', shape.m, 2 * p, p, T(1), buffers.columns.data(), pitch, matrix + p,
                       2 * p, T(1), buffers.lines.data(), shape.m);

@@ -106,19 +106,20 @@ class ThreadShare {
         T *products = buffers.right_products.data(), *h = solver_.image.data();
         T* left = solver_.direction.data();
         loops<T>().line_sums(shape, v, buffers.sums.data(), buffers.columns.data());
-        row_major_gemm<T>('N', shape.rows(), 2 * pitch_, p_, v, pitch_, q_right_.data(), 2 * pitch_,
-                          0, products, 2 * pitch_);
-        row_major_gemm<T>('N', p_, width, p_, q11_.data(), pitch_, v, width, 0, h, width);
+        blas::row_major_gemm<T>('N', 'N', shape.rows(), 2 * pitch_, p_, T(1), v, pitch_,
+                                q_right_.data(), 2 * pitch_, 0, products, 2 * pitch_);
+        blas::row_major_gemm<T>('N', 'N', p_, width, p_, T(1), q11_.data(), pitch_, v, width, 0, h,
+                                width);
         for (std::ptrdiff_t c = 0; c < m; ++c)
-            row_major_gemm<T>('N', p_, pitch_, p_, products + c * 2 * pitch_, m * 2 * pitch_,
-                              v + c * pitch_, width, 1, s12_.data(), pitch_);
+            blas::row_major_gemm<T>('N', 'N', p_, pitch_, p_, T(1), products + c * 2 * pitch_,
+                                    m * 2 * pitch_, v + c * pitch_, width, 1, s12_.data(), pitch_);
         loops<T>().combine_moments(shape, products, buffers.sums.data(), buffers.columns.data(),
                                    q12_.data(), h, left, s12_.data());
         // s11[x, x'] += sum_{c, y} left[x, c, y] V[x', c, y]; s22 += V'h over (x, c)
         blas::gemm<T>('T', 'N', p_, p_, width, T(1), v, width, left, width, T(1), s11_.data(),
                       pitch_);
-        row_major_gemm<T>('T', p_, pitch_, shape.rows(), v, pitch_, h, pitch_, 1, s22_.data(),
-                          pitch_);
+        blas::row_major_gemm<T>('T', 'N', p_, pitch_, shape.rows(), T(1), v, pitch_, h, pitch_, 1,
+                                s22_.data(), pitch_);
         add_line_products(shape);
         if (round_.map.uses_norms()) add_norm_moments(shape);
     }
