@@ -18,8 +18,8 @@ from pathlib import Path
 from damage import command, history, same
 
 OPTIONS = {
-    "run": ("run", "--modulus", "23", "--kernel", "gaussian", "--iterations", "12"),
-    "train-net": ("train-net", "--modulus", "23", "--hidden-width", "64", "--epochs", "40"),
+    "run": ("run", "--modulus", "23", "--kernel", "gaussian", "--iterations", "60"),
+    "train-net": ("train-net", "--modulus", "23", "--hidden-width", "64", "--epochs", "100"),
 }
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 
