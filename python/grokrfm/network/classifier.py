@@ -20,7 +20,7 @@ from ..operations import (
     make_operations,
     memory,
 )
-from ..tasks import PairData, pair_indices
+from ..tasks import PairData, Split, pair_indices
 from ..training import (
     DTYPES,
     Estimator,
@@ -186,8 +186,8 @@ class FCNClassifier(Estimator):
 
     def fit(
         self,
-        X: ArrayLike,
-        y: ArrayLike,
+        X: ArrayLike | Split,
+        y: ArrayLike | None = None,
         eval_set: tuple[ArrayLike, ArrayLike] | None = None,
         callbacks: Iterable[EpochCallback] = (),
         input_transform: ArrayLike | None = None,
@@ -199,6 +199,8 @@ class FCNClassifier(Estimator):
         ----------
         X : array_like of int, shape (n, 2)
             Training pairs of residues in [0, modulus).
+            Or a split of a task, without y: its training pairs, evaluated on its test pairs unless
+            there is an eval_set.
         y : array_like of int, shape (n,)
             Labels in [0, n_classes).
         eval_set : (X_test, y_test), optional

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import checks
 from ..operations import FittedBackend, memory
-from ..tasks import input_dimension, pair_indices
+from ..tasks import PairData, formula_of, input_dimension, pair_indices
 from ..training import Estimator, check_history, unpack_array
 from .rounds import Settings
 from .solvers import SOLVERS
@@ -33,8 +33,7 @@ class FittedRFM(Estimator):
         settings: Settings,
         backend: FittedBackend,
         solver: str,
-        X_train: NDArray[np.int64],
-        y_train: NDArray[np.int64],
+        data: PairData,
         history: dict[str, NDArray[Any]],
         feature_matrices: NDArray[Any],
         dual_coefficients: NDArray[Any],
@@ -43,8 +42,9 @@ class FittedRFM(Estimator):
         self._settings = settings
         self._backend = backend
         self.solver_ = solver
-        self.X_train_ = X_train
-        self.y_train_ = y_train
+        self.X_train_ = data.train
+        self.y_train_ = data.train_labels
+        self.operation_ = data.operation
         self.classes_ = np.arange(settings.n_classes)
         self.history_ = history
         self.feature_matrices_ = feature_matrices
@@ -59,7 +59,8 @@ class FittedRFM(Estimator):
             "feature_matrices": self.feature_matrices_,
             "dual_coef": self.dual_coef_,
         }
-        return arrays, {"parameters": dict(self._settings.parameters), "solver": self.solver_}
+        values = {"solver": self.solver_, "operation": self.operation_}
+        return arrays, {"parameters": dict(self._settings.parameters), **values}
 
     def restore(
         self: Self,
@@ -77,7 +78,9 @@ class FittedRFM(Estimator):
         check_history(history, len(matrices))
         solver = checks.check_one_of("solver", values["solver"], SOLVERS[1:])
         backend = FittedBackend(settings.backend)
-        self._set_fitted(settings, backend, solver, X_train, y_train, history, matrices, dual)
+        operation = formula_of(values.get("operation"))
+        data = PairData(X_train, y_train, X_train[:0], y_train[:0], p, c, n_tasks, operation)
+        self._set_fitted(settings, backend, solver, data, history, matrices, dual)
         return self
 
     def _on_device(self, array: NDArray[Any]) -> Any:

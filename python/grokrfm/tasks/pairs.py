@@ -14,7 +14,8 @@ class PairData:
     """Pairs and labels of a run, on the host.
 
     `train`, `test`: (n, 2) and (m, 2) int64 residues, with a third column that numbers the task
-    where there are several; `train_labels`, `test_labels`: int64.
+    where there are several; `train_labels`, `test_labels`: int64. `operation`: of the task, one of
+    `OPERATIONS`, where it is known.
     """
 
     train: NDArray[np.int64]
@@ -24,6 +25,7 @@ class PairData:
     modulus: int
     n_classes: int
     n_tasks: int = 1
+    operation: str | None = None
 
     @classmethod
     def of_size(

@@ -1,13 +1,12 @@
 """What every estimator shares: its conventions, scores, the history and checkpoints of a run."""
 
+from .data import check_classes, check_data
 from .estimator import (
     DTYPES,
     MODEL_FORMAT,
     MODEL_FORMAT_VERSION,
     Estimator,
     NotFittedError,
-    check_classes,
-    check_data,
     check_history,
     score_columns,
     stored_history,

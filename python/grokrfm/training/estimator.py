@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from .. import checks
 from .._version import __version__
 from ..files import write_arrays
-from ..tasks import PairData
+from ..tasks import Task
 from .history import Row
 from .scores import Scores, scores_of_outputs
 
@@ -43,6 +43,34 @@ class Estimator:
 
     modulus: Any
     history_: dict[str, NDArray[Any]]
+
+    @classmethod
+    def for_task(cls: type[Self], task: Task, **parameters: Any) -> Self:
+        """Return an estimator for a task, which gives modulus, n_classes and n_tasks.
+
+        Parameters
+        ----------
+        task : ModularTask or MultiTask
+        **parameters
+            The others.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For something else than a task, a parameter that the task gives, and several operations
+            where the estimator learns one.
+        """
+        if not isinstance(task, Task):
+            raise TypeError(f"task: expected ModularTask or MultiTask, got {type(task).__name__}")
+        given = {"modulus": task.modulus, "n_classes": task.n_classes, "n_tasks": task.n_tasks}
+        for name in given:
+            if name in parameters:
+                raise TypeError(f"{name}: expected from the task alone, got {parameters[name]!r}")
+        if "n_tasks" not in cls.parameter_names():
+            if task.n_tasks > 1:
+                raise ValueError(f"task: expected one operation, got {task.n_tasks}")
+            del given["n_tasks"]
+        return cls(**given, **parameters)
 
     @classmethod
     def parameter_names(cls) -> tuple[str, ...]:
@@ -166,32 +194,6 @@ def check_history(history: Mapping[str, NDArray[Any]], count: int) -> None:
     for name, column in history.items():
         if column.shape != (count,):
             raise ValueError(f"history: expected {count} rows, got {name} of shape {column.shape}")
-
-
-def check_classes(n_classes: int | None, modulus: int) -> int:
-    """Return the number of classes: the modulus unless given."""
-    if n_classes is None:
-        return modulus
-    return checks.check_integer("n_classes", n_classes, minimum=1)
-
-
-def check_data(
-    X: ArrayLike, y: ArrayLike, eval_set: Any, modulus: int, n_classes: int, n_tasks: int = 1
-) -> PairData:
-    """Return training and evaluation pairs with their labels; TypeError or ValueError if bad."""
-    X_train = checks.check_pairs("X", X, modulus, n_tasks)
-    if len(X_train) == 0:
-        raise ValueError("X: expected at least one training pair, got none")
-    y_train = checks.check_labels("y", y, len(X_train), n_classes)
-    X_test, y_test = X_train[:0], y_train[:0]
-    if eval_set is not None:
-        if not isinstance(eval_set, tuple | list) or len(eval_set) != 2:
-            raise TypeError(
-                f"eval_set: expected a tuple (X_test, y_test), got {type(eval_set).__name__}"
-            )
-        X_test = checks.check_pairs("eval_set[0]", eval_set[0], modulus, n_tasks)
-        y_test = checks.check_labels("eval_set[1]", eval_set[1], len(X_test), n_classes)
-    return PairData(X_train, y_train, X_test, y_test, modulus, n_classes, n_tasks)
 
 
 def score_columns(train: Scores, test: Scores) -> Row:
