@@ -109,7 +109,10 @@ class RFMClassifier(FittedRFM):
         Of the task, if `fit` was given a split that knows it.
     n_iter_ : int
         Updates done: fewer than `iterations` after an early stop.
-    classes_ : ndarray of int64, shape (c,)
+    classes_ : ndarray, shape (c,)
+        The label of each output: 0…c−1, or in ascending order those found in the training data.
+    n_features_in_ : int
+        Columns of X, 2 or 3.
     """
 
     def __init__(
@@ -161,8 +164,9 @@ class RFMClassifier(FittedRFM):
             Training pairs, residues in [0, modulus); (n, 3) with several tasks.
             Or a split of a task, without y: its training pairs, evaluated on its test pairs unless
             there is an eval_set.
-        y : array_like of int, shape (n,)
-            Labels in [0, n_classes).
+        y : array_like, shape (n,)
+            Labels in [0, n_classes), or other integers or strings, of at most n_classes kinds,
+            which make up the classes; integers only in that range if n_classes is given.
         eval_set : (X_test, y_test), optional
             Pairs on which every round is evaluated.
         callbacks : iterable of callable
@@ -301,7 +305,8 @@ class RFMClassifier(FittedRFM):
         checkpoint: Mapping[str, NDArray[Any]] | None = None,
     ) -> Run:
         """Return the run that `fit` would do; raises what `fit` raises for bad arguments."""
-        data = check_data(X, y, eval_set, settings.modulus, settings.n_classes, settings.n_tasks)
+        n_classes = settings.parameters["n_classes"]
+        data = check_data(X, y, eval_set, settings.modulus, n_classes, settings.n_tasks)
         checks.check_consistent(data.train, data.train_labels)
         start = None
         if feature_matrix is not None:

@@ -74,7 +74,8 @@ def fit_many(
     for i, (given, run) in enumerate(zip(settings, runs, strict=True)):
         # Runs go together from the same round on, with as many earlier solutions.
         kept = run.machine_state["gram"].shape if "gram" in run.machine_state else None
-        groups.setdefault((repr(given.parameters), len(run.rows), kept), []).append(i)
+        key = (repr(given.parameters), run.data.n_classes, len(run.rows), kept)
+        groups.setdefault(key, []).append(i)
     for group in groups.values():
         given = settings[group[0]]
         operations = make_operations(given.backend)
@@ -89,7 +90,7 @@ def fit_many(
 
 def _runs_together(settings: Settings, run: Run, operations: Operations) -> int:
     """How many runs go together: one, or what one block of classes takes."""
-    grids = 13 * settings.n_classes * run.data.modulus**2 * settings.dtype.itemsize
+    grids = 13 * run.data.n_classes * run.data.modulus**2 * settings.dtype.itemsize
     return max(1, operations.block_bytes // grids) if operations.batched else 1
 
 

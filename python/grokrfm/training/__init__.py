@@ -1,6 +1,6 @@
 """What every estimator shares: its conventions, scores, the history and checkpoints of a run."""
 
-from .data import check_classes, check_data
+from .data import check_classes, check_data, find_classes, is_numbered
 from .estimator import (
     DTYPES,
     MODEL_FORMAT,
@@ -41,7 +41,9 @@ __all__ = [
     "check_data",
     "check_history",
     "columns",
+    "find_classes",
     "fingerprint",
+    "is_numbered",
     "pack",
     "score_columns",
     "scores",
