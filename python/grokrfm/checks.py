@@ -31,10 +31,10 @@ def check_real(name: str, value: Any, *, positive: bool = False) -> float:
     """Return the value as a finite float, > 0 if `positive`, else ≥ 0."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name}: expected a real number, got {value!r}")
-    number = float(value)
+    number = _to_float(value)
     if not math.isfinite(number) or number < 0 or (positive and number == 0):
         raise ValueError(
-            f"{name}: expected a finite number {'>' if positive else '>='} 0, got {value}"
+            f"{name}: expected a finite number {'>' if positive else '>='} 0, got {number}"
         )
     return number
 
@@ -43,10 +43,18 @@ def check_fraction(name: str, value: Any, *, zero: bool = False) -> float:
     """Return the value as a float in (0, 1), or in [0, 1) if `zero`."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name}: expected a real number, got {value!r}")
-    number = float(value)
+    number = _to_float(value)
     if not (0 < number < 1 or (zero and number == 0)):
         raise ValueError(f"{name}: expected a number in {'[' if zero else '('}0, 1), got {number}")
     return number
+
+
+def _to_float(value: Any) -> float:
+    """The value as a float, infinite where it is too large for one."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def check_one_of(name: str, value: Any, names: Iterable[str]) -> str:
@@ -63,14 +71,23 @@ def check_integer_array(name: str, value: Any, *, ndim: int) -> NDArray[np.int64
         array = np.asarray(value)
     except ValueError as error:
         raise ValueError(f"{name}: expected an array, got rows of different lengths") from error
-    if array.dtype == object and all(isinstance(entry, np.integer | int) for entry in array.flat):
-        with suppress(OverflowError):  # integers as objects: of a data frame, for one
+    if array.dtype == object and all(type(entry) is int for entry in array.flat):
+        with suppress(OverflowError):  # nullable integers of a data frame
             array = array.astype(np.int64)
-    if array.size and not np.issubdtype(array.dtype, np.integer):
+    if array.size and array.dtype.kind not in "iu":
         raise TypeError(f"{name}: expected an integer dtype, got {array.dtype}")
+    _check_unmasked(name, value)
     if array.ndim != ndim:
         raise ValueError(f"{name}: expected {ndim} axes, got shape {array.shape}")
+    if array.size and array.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"{name}: expected integers of 64 bits, got {array.max()}")
     return array.astype(np.int64)
+
+
+def _check_unmasked(name: str, value: Any) -> None:
+    if np.ma.is_masked(value):
+        count = int(np.ma.getmaskarray(value).sum())
+        raise ValueError(f"{name}: expected no masked entries, got {count}")
 
 
 def check_pairs(name: str, value: Any, modulus: int, n_tasks: int = 1) -> NDArray[np.int64]:
@@ -121,6 +138,7 @@ def check_square(name: str, value: Any, dimension: int | None = None) -> Any:
         raise ValueError(f"{name}: expected an array, got rows of different lengths") from error
     if matrix.dtype.kind not in "fiu":
         raise TypeError(f"{name}: expected a real dtype, got {matrix.dtype}")
+    _check_unmasked(name, value)
     if dimension is not None and matrix.shape != (dimension, dimension):
         raise ValueError(f"{name}: expected shape {(dimension, dimension)}, got {matrix.shape}")
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.size == 0:

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -35,37 +36,38 @@ def _leave(number: int, frame: Any) -> None:
 def _is_command() -> bool:
     """Whether this process is `grokrfm` or `python -m grokrfm`."""
     if sys.argv[:1] == ["-m"]:  # while the package is imported
-        return sys.orig_argv[sys.orig_argv.index("-m") + 1 :][:1] == ["grokrfm"]
+        return ("-m", "grokrfm") in pairwise(sys.orig_argv)
     return Path(sys.argv[0] if sys.argv else "").stem == "grokrfm"
 
 
-def _handle(handler: Any) -> dict[signal.Signals, Any]:
-    """Install a handler where signals are not ignored (nohup); return the earlier ones."""
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
-    before = {number: old for number, old in before.items() if old is not signal.SIG_IGN}
-    for number in before:
-        signal.signal(number, handler)
-    return before
+_COMMAND = _is_command()
+
+
+def _handlers() -> dict[signal.Signals, Any]:
+    """Handlers of the signals, but of those that are ignored, as under nohup, or not Python's."""
+    handlers = {number: signal.getsignal(number) for number in _SIGNALS}
+    return {number: old for number, old in handlers.items() if old not in (signal.SIG_IGN, None)}
 
 
 @contextmanager
 def postponed(message: str) -> Iterator[list[int]]:
-    """Only note the first signal, in the list returned, and say so; the second one kills.
+    """Only note the first signal, in the list returned, and say so; the second ends the command.
 
-    Of a second one Python learns only between two of its own steps, the system at once.
+    The system then ends it: Python would learn of the signal only between two of its own steps.
     """
     received: list[int] = []
 
     def note(number: int, frame: Any) -> None:
         received.append(number)
-        for each in before:
-            signal.signal(each, signal.SIG_DFL)
+        for each, old in before.items():
+            signal.signal(each, signal.SIG_DFL if _COMMAND else old)
         with suppress(OSError):
             os.write(2, f"\n{message}\n".encode())
 
-    before: dict[signal.Signals, Any] = {}
-    if threading.current_thread() is threading.main_thread():
-        before = _handle(note)
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    before = _handlers() if in_main_thread else {}
+    for number in before:
+        signal.signal(number, note)
     try:
         yield received
     finally:
@@ -73,5 +75,6 @@ def postponed(message: str) -> Iterator[list[int]]:
             signal.signal(number, old)
 
 
-if _is_command():
-    _handle(_leave)
+if _COMMAND:
+    for _number in _handlers():
+        signal.signal(_number, _leave)

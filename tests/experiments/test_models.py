@@ -235,3 +235,12 @@ def test_the_model_of_a_run_folder(command, options, tmp_path, capsys):
     (folder / "features.npz").write_bytes(b"")
     with pytest.raises(ValueError, match=r"features\.npz: expected"):
         grokrfm.load_run(folder)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_run_folders_of_earlier_versions_load(name):
+    """The folders are of version 0.1.0; they stay as they are."""
+    model = grokrfm.load_run(DATA / f"run_folder_{name}")
+    split = ModularTask("x+y", 5).split(0.5, 0)
+    assert model.score(split.X_test, split.y_test) == model.history_["test_accuracy"][-1]
+    assert model.score(split.X_train, split.y_train) == model.history_["train_accuracy"][-1]

@@ -416,6 +416,13 @@ def test_divergence_is_an_error(backend):
         fit(optimizer="sgd", learning_rate=1e200, backend=backend)
 
 
+def test_the_feature_matrix_is_computed_once(monkeypatch):
+    model = fit(epochs=1)
+    first = model.feature_matrix_
+    monkeypatch.setattr(CppOperations, "matrix_power", lambda *_: pytest.fail("computed again"))
+    assert model.feature_matrix_ is first and not first.flags.writeable
+
+
 def test_smallest_network():
     model = FCNClassifier(2, hidden_width=1, epochs=2, batch_size=1, n_classes=1)
     model.fit([[0, 1]], [0], eval_set=([[1, 1], [0, 0]], [0, 0]))

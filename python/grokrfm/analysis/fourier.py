@@ -172,9 +172,17 @@ def inverse_participation_ratio(energies: Any) -> float:
     ----------
     energies : array_like, shape (p,)
         What `line_energies` returns.
+
+    Raises
+    ------
+    ValueError
+        If it has another shape.
     """
     xp = array_module(energies)
-    rest = xp.asarray(energies, dtype=np.float64)[1:]
+    line = xp.asarray(energies, dtype=np.float64)
+    if line.ndim != 1:
+        raise ValueError(f"energies: expected shape (p,), got {line.shape}")
+    rest = line[1:]
     total = float(rest.sum())
     return float((rest**2).sum()) / total**2 if total > 0 else float("nan")
 

@@ -43,10 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warnings.simplefilter("once", SolverWarning)
         try:
             return int(options.handler(options))
-        except (TypeError, ValueError, RuntimeError, ArithmeticError, OSError) as error:
-            print(f"grokrfm: error: {error or type(error).__name__}", file=sys.stderr)
         except MemoryError as error:
-            print(f"grokrfm: error: {error or 'not enough memory'}", file=sys.stderr)
+            reason = str(error) or "not enough memory"
+        except (TypeError, ValueError, RuntimeError, ArithmeticError, OSError) as error:
+            reason = str(error) or type(error).__name__
+        print(f"grokrfm: error: {reason}", file=sys.stderr)
         return 2
 
 

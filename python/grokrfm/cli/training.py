@@ -10,6 +10,7 @@ import shlex
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,7 @@ from ..experiments import CHANGEABLE, COMPLETE, INTERRUPTED, RunFolder, new_fold
 from ..figures import off_screen, plot_run
 from ..operations import build_info
 from ..signals import exit_status, postponed
-from ..tasks import ModularTask, Split
+from ..tasks import ModularTask, Split, check_operation
 from ..training import Checkpoint, Recorded, Row, unpack_rows
 from .options import TrainingCommand, add_options
 from .progress import Progress
@@ -92,21 +93,20 @@ def _train(command: TrainingCommand, options: argparse.Namespace) -> int:
     plan = _plan(command, given)
     config = {
         "command": command.name,
-        **command.defaults,
-        **given,
+        **vars(plan.settings),
         "version": __version__,
         "train_pairs": len(plan.split.X_train),
         "test_pairs": len(plan.split.X_test),
         "build": build_info(),
     }
     with _postponed(command) as received:
-        path = new_folder(_default_path(command, given)) if output is None else output
+        path = new_folder(_default_path(plan)) if output is None else output
         with RunFolder.create(path, config) as folder:
             return _run(plan, folder, None, [], received)
 
 
-def _postponed(command: TrainingCommand) -> Any:
-    return postponed(f"interrupted; ends after this {command.unit}, at once if interrupted again")
+def _postponed(command: TrainingCommand) -> AbstractContextManager[list[int]]:
+    return postponed(f"interrupted: ends after this {command.unit}; a second time, at once")
 
 
 def _require_changeable(command: TrainingCommand, given: dict[str, Any]) -> None:
@@ -154,6 +154,7 @@ def _require_more_to_do(plan: _Plan, folder: RunFolder, rows: list[Row]) -> None
 def _plan(command: TrainingCommand, given: dict[str, Any]) -> _Plan:
     """Check all settings; build the task once it is known that the run fits into memory."""
     settings = argparse.Namespace(**{**command.defaults, **given})
+    settings.operation = check_operation(settings.operation)
     check_integer("checkpoint_every", settings.checkpoint_every, minimum=0)
     if "stop_accuracy" in settings and check_real("stop_accuracy", settings.stop_accuracy) > 1:
         raise ValueError(
@@ -252,15 +253,14 @@ def _draw(model: Any, operation: str, title: str) -> Any:
         return plot_run(model.history_, model.feature_matrix_, operation, title)
 
 
-def _default_path(command: TrainingCommand, given: dict[str, Any]) -> Path:
+def _default_path(plan: _Plan) -> Path:
     """A folder under runs/ whose name has every setting that is not the default."""
-    defaults = command.defaults
-    settings = argparse.Namespace(**{**defaults, **given})
+    command, settings = plan.command, plan.settings
     operation = settings.operation.replace("/", "div").replace(" ", "_").replace("*", "times")
     name = f"{operation}_p{settings.modulus}_{command.folder(settings)}_seed{settings.seed}"
     said = ("operation", "modulus", "kernel", "activation", "seed", *CHANGEABLE)
     for key, value in vars(settings).items():
-        if key not in said and value != defaults.get(key):
+        if key not in said and value != command.defaults.get(key):
             name += f"_{key.replace('_', '-')}-{value}"
     return Path("runs") / name[:200]
 

@@ -39,7 +39,7 @@ _NO_SETTINGS = ("status", "version", "build")
 
 
 class RunFolder:
-    """A run folder that is written to by this process alone, until `close`.
+    """A run folder that this process alone writes to, until the end of its `with` block.
 
     Attributes
     ----------

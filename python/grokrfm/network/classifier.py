@@ -35,6 +35,9 @@ from ..training import (
 from .epochs import EpochCallback, TrainingRun, train
 from .trained import TrainedNetwork
 
+# The array source, which networks have on a GPU, knows no TF32.
+NETWORK_BACKENDS = tuple(name for name in BACKENDS if name != "cuda-tf32")
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -160,7 +163,7 @@ class FCNClassifier(Estimator):
         epochs = checks.check_integer("epochs", self.epochs, minimum=0)
         seed = checks.check_integer("seed", self.seed, minimum=0)
         scale = checks.check_real("initialization_scale", self.initialization_scale, positive=True)
-        backend = checks.check_one_of("backend", self.backend, BACKENDS)
+        backend = checks.check_one_of("backend", self.backend, NETWORK_BACKENDS)
         dtype = checks.check_one_of("dtype", self.dtype, DTYPES)
         training = Training(
             activation=checks.check_one_of("activation", self.activation, ACTIVATIONS),

@@ -94,7 +94,8 @@ class ThreadedHost(Device):
     def users_threads(self) -> Iterator[None]:
         """Leave the region for a while: for callbacks BLAS is as its user left it.
 
-        Unless another Python thread is in the region.
+        Unless another Python thread is in the region. Leaving and entering take microseconds; a
+        callback with threaded BLAS calls slows the next round down: their workers spin on.
         """
         self._leave()
         try:

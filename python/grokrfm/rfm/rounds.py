@@ -86,9 +86,9 @@ class Settings:
 
     def fingerprint(self, data: PairData) -> str:
         """What checkpoints of a run belong to; it may go on for more iterations."""
-        # A checkpoint names its solver, and goes on with another backend too.
+        # Its matrices tell the modulus, it names its solver, and goes on with another backend.
         given = asdict(self)
-        for name in ("parameters", "iterations", "backend", "solver"):
+        for name in ("parameters", "modulus", "n_tasks", "backend", "solver", "iterations"):
             del given[name]
         return fingerprint(data, given)
 

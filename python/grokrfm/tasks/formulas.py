@@ -55,7 +55,7 @@ def formula_of(operation: str | None) -> str | None:
 
     None, "table" and the name of a function, which is an identifier, stand for tasks without a
     formula; a task with shuffled labels has the formula that it had before. Anything else is taken
-    for a formula.
+    for a formula, "xy" too.
 
     Raises
     ------
@@ -66,7 +66,8 @@ def formula_of(operation: str | None) -> str | None:
         return None
     if isinstance(operation, str):
         operation = operation.removesuffix(SHUFFLED)
-        if operation.isidentifier() or operation == "<lambda>":
+        named = operation.isidentifier() and not set(operation) <= {"x", "y"}
+        if named or operation == "<lambda>":
             return None
     return check_operation(operation)
 
