@@ -218,7 +218,8 @@ class FCNClassifier(Estimator):
             Each is called as callback(Epoch) before the first and after every epoch; a return value
             of True, and no other, ends the training there. An exception or Ctrl-C in the middle of
             an epoch passes through, with all completed epochs kept in the fitted attributes; before
-            the first one is complete, an earlier fit stays.
+            the first one is complete, an earlier fit stays. A callback's method `close`, if it has
+            one, is called when the training ends, however it ends.
         input_transform : array_like, shape (2p, 2p), optional
             T: the network sees T x instead of x, and AGOP is taken with respect to T x. (M*)^{1/4}
             of a random circulant M* gives the paper's random circulant inputs.

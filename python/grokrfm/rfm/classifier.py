@@ -173,7 +173,8 @@ class RFMClassifier(FittedRFM):
             Each is called as callback(Round) after every round; a return value of True, and no
             other, ends the run after that round. An exception or Ctrl-C in the middle of a run
             passes through, with all completed rounds kept in the fitted attributes; before the
-            first one is complete, an earlier fit stays.
+            first one is complete, an earlier fit stays. A callback's method `close`, if it has
+            one, is called when the run ends, however it ends.
         feature_matrix : array_like, shape (2p, 2p), optional
             M_0, symmetric; the identity unless given.
         checkpoint : mapping of str to ndarray, optional

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cache, partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from ..training import (
     Row,
     any_stops,
     check_checkpoint,
+    closing,
     fingerprint,
     pack,
     score_columns,
@@ -207,7 +209,8 @@ def run_rounds(
         each = [np.eye(data[0].dimension) if M is None else M for M in matrices]
         return operations.device.asarray(each[0] if len(each) == 1 else each, settings.dtype)
 
-    with operations.device.own_threads():
+    callbacks = chain.from_iterable(run.callbacks for run in runs)
+    with closing(callbacks), operations.device.own_threads():
         try:
             if len(runs[0].rows) > settings.iterations:  # only the dual coefficients are missing
                 if machine.solver == "cholesky":  # whose state has none

@@ -17,12 +17,14 @@ from .history import (
     Row,
     any_stops,
     check_checkpoint,
+    closing,
     columns,
     fingerprint,
     pack,
     unpack_array,
     unpack_rows,
 )
+from .progress import Progress
 from .scores import Scores, scores, scores_of_outputs
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "Checkpoint",
     "Estimator",
     "NotFittedError",
+    "Progress",
     "Recorded",
     "Row",
     "Scores",
@@ -40,6 +43,7 @@ __all__ = [
     "check_classes",
     "check_data",
     "check_history",
+    "closing",
     "columns",
     "find_classes",
     "fingerprint",
