@@ -10,7 +10,7 @@ from .network import Epoch, FCNClassifier, NetworkMeasures
 from .operations import build_info
 from .rfm import FeatureMeasures, RFMClassifier, Round, SolverWarning, fit_many
 from .tasks import ModularTask, MultiTask, Split
-from .training import NotFittedError
+from .training import NotFittedError, Progress
 
 __all__ = [
     "Epoch",
@@ -20,6 +20,7 @@ __all__ = [
     "MultiTask",
     "NetworkMeasures",
     "NotFittedError",
+    "Progress",
     "RFMClassifier",
     "Round",
     "SolverWarning",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,9 @@ def check_integer_array(name: str, value: Any, *, ndim: int) -> NDArray[np.int64
         array = np.asarray(value)
     except ValueError as error:
         raise ValueError(f"{name}: expected an array, got rows of different lengths") from error
+    if array.dtype == object and all(type(entry) is int for entry in array.flat):
+        with suppress(OverflowError):  # nullable integers of a data frame
+            array = array.astype(np.int64)
     if array.size and array.dtype.kind not in "iu":
         raise TypeError(f"{name}: expected an integer dtype, got {array.dtype}")
     _check_unmasked(name, value)

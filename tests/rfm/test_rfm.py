@@ -383,7 +383,7 @@ def bad_fits():
         (([[0, 1, 2]], [1]), ValueError, r"X: expected shape \(n, 2\), got \(1, 3\)"),
         (([[0, 5]], [1]), ValueError, r"X: expected residues in \[0, 5\), got 5"),
         (([[0, -1]], [1]), ValueError, r"X: expected residues in \[0, 5\), got -1"),
-        ((X, [1, 7]), ValueError, r"y: expected labels in \[0, 5\), got 7"),
+        ((X, [1.0, 0.5]), TypeError, "y: expected an integer dtype, got float64"),
         ((X, [1]), ValueError, "y: expected 2 labels, one a pair, got 1"),
         ((np.empty((0, 2), int), []), ValueError, "X: expected at least one training pair"),
         (

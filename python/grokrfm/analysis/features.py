@@ -23,7 +23,13 @@ from ..checks import (
     check_symmetric,
 )
 from ..operations import ArrayOperations
-from ..tasks import is_multiplicative, primitive_root, require_prime
+from ..tasks import (
+    check_operation,
+    formula_of,
+    is_multiplicative,
+    primitive_root,
+    require_prime,
+)
 
 __all__ = [
     "ORIENTATIONS",
@@ -197,16 +203,17 @@ def reorder_by_discrete_logarithm(M: Any, modulus: int) -> Any:
     return matrix[index[:, None], index[None, :]]
 
 
-def cross_block(M: Any, operation: str = "x+y") -> Any:
+def cross_block(M: Any, operation: str | None = "x+y") -> Any:
     """Block of a feature matrix that becomes circulant or Hankel as a task is learnt.
 
     Parameters
     ----------
     M : array_like, shape (2p, 2p)
         A feature matrix.
-    operation : str
-        For "x*y" and "x/y" modulo a prime the block is reordered by discrete logarithm and loses
-        index 0; for any other name it comes as it stands.
+    operation : str, optional
+        Of the task, one of `grokrfm.tasks.OPERATIONS`, with or without spaces. For "x*y" and "x/y"
+        modulo a prime the block is reordered by discrete logarithm and loses index 0; for the
+        others it comes as it stands, and so it does for None, "table" and the name of a function.
 
     Returns
     -------
@@ -216,11 +223,12 @@ def cross_block(M: Any, operation: str = "x+y") -> Any:
     Raises
     ------
     TypeError, ValueError
-        If M is not a finite matrix of that shape.
+        If M is not a finite matrix of that shape, or for an unknown formula.
     """
+    formula = formula_of(operation)
     matrix, p = check_blocks("M", M)
     block = matrix[p:, :p]
-    if is_multiplicative(operation, p):
+    if is_multiplicative(formula, p):
         units = _logarithmic_order(p)[1:]
         return block[units[:, None], units[None, :]]
     return block
@@ -264,13 +272,15 @@ def random_circulant(operation: str, modulus: int, seed: int = 0) -> NDArray[np.
     TypeError, ValueError
         For an unknown operation, a composite modulus where a prime is needed, a negative seed.
     """
-    orientation = _orientation(operation)
+    operation = check_operation(operation, ORIENTATIONS)
     p = check_integer("modulus", modulus, minimum=2)
     rng = np.random.default_rng(check_integer("seed", seed, minimum=0))
     C = np.zeros((p, p))
     residues = _solving_order(operation, p)
     column = rng.uniform(size=len(residues))
-    C[residues[:, None], residues[None, :]] = circulant(column - column.mean(), orientation)
+    C[residues[:, None], residues[None, :]] = circulant(
+        column - column.mean(), ORIENTATIONS[operation]
+    )
     root: NDArray[np.float64] = ArrayOperations().matrix_power(_assemble(C), 0.5)
     return root
 
@@ -298,7 +308,8 @@ def enforce_structure(
         For an unknown operation, a matrix of another shape or one whose diagonal is not positive, a
         composite modulus where a prime is needed.
     """
-    orientation = orientation or _orientation(operation)
+    operation = check_operation(operation, ORIENTATIONS)
+    orientation = orientation or ORIENTATIONS[operation]
     matrix, p = check_blocks("M", M)
     matrix = to_numpy(matrix)
     diagonal = np.diagonal(matrix)
@@ -309,10 +320,6 @@ def enforce_structure(
     residues = _solving_order(operation, p)
     C[residues[:, None], residues[None, :]] = circulant(C[residues, residues[0]], orientation)
     return _assemble(C)
-
-
-def _orientation(operation: str) -> str:
-    return ORIENTATIONS[check_one_of("operation", operation, ORIENTATIONS)]
 
 
 def _solving_order(operation: str, modulus: int) -> NDArray[np.int64]:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..arrays import array_module
 from ..checks import check_integer, check_one_of, check_pairs, check_square
 from ..operations import ArrayOperations, Kernel
-from ..tasks import pair_indices, require_prime
+from ..tasks import check_operation, pair_indices, require_prime
 from .features import ORIENTATIONS, circulant, discrete_logarithm, lines
 
 __all__ = [
@@ -58,7 +58,7 @@ def fourier_multiplication(
         For an unknown operation, pairs out of range, a division by 0, a composite modulus where a
         prime is needed.
     """
-    check_one_of("operation", operation, ORIENTATIONS)
+    operation = check_operation(operation, ORIENTATIONS)
     p = check_integer("modulus", modulus, minimum=2)
     pairs = check_pairs("X", X, p)
     inverse = operation in ("x-y", "x/y")

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from . import features, fourier
 
 
-def feature_measures(M: NDArray[Any], operation: str, modulus: int) -> dict[str, float]:
+def feature_measures(M: NDArray[Any], operation: str | None, modulus: int) -> dict[str, float]:
     """Measures of structure of a feature matrix (d, d), whose first 2p rows are the operands'.
 
     circulant_deviation (of the operation's cross block in the better orientation); circulant_energy

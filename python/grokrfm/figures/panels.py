@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..analysis.features import reorder_by_discrete_logarithm
 from ..arrays import to_numpy
 from ..checks import check_blocks
-from ..tasks import is_multiplicative
+from ..tasks import formula_of, is_multiplicative
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -97,7 +97,7 @@ def plot_feature_matrix(
     checked, p = check_blocks("M", M)
     matrix = np.array(to_numpy(checked))
     ax = new_axes()[0] if ax is None else ax
-    by_logarithm = reorder and is_multiplicative(operation, p)
+    by_logarithm = reorder and is_multiplicative(formula_of(operation), p)
     if by_logarithm:
         matrix = reorder_by_discrete_logarithm(matrix, p)
     np.fill_diagonal(matrix, 0)

@@ -20,7 +20,7 @@ from ..operations import (
     make_operations,
     memory,
 )
-from ..tasks import PairData, pair_indices
+from ..tasks import PairData, Split, pair_indices
 from ..training import (
     DTYPES,
     Estimator,
@@ -28,6 +28,8 @@ from ..training import (
     check_data,
     check_history,
     columns,
+    find_classes,
+    is_numbered,
     unpack_array,
 )
 from .epochs import EpochCallback, TrainingRun, train
@@ -110,7 +112,10 @@ class FCNClassifier(Estimator):
         The epochs to which they belong.
     n_iter_ : int
         Epochs done: fewer than `epochs` after an early stop.
-    classes_ : ndarray of int64, shape (c,)
+    classes_ : ndarray, shape (c,)
+        As in `RFMClassifier`.
+    n_features_in_ : int
+        Columns of X, 2.
     """
 
     def __init__(
@@ -189,8 +194,8 @@ class FCNClassifier(Estimator):
 
     def fit(
         self,
-        X: ArrayLike,
-        y: ArrayLike,
+        X: ArrayLike | Split,
+        y: ArrayLike | None = None,
         eval_set: tuple[ArrayLike, ArrayLike] | None = None,
         callbacks: Iterable[EpochCallback] = (),
         input_transform: ArrayLike | None = None,
@@ -202,15 +207,19 @@ class FCNClassifier(Estimator):
         ----------
         X : array_like of int, shape (n, 2)
             Training pairs of residues in [0, modulus).
-        y : array_like of int, shape (n,)
-            Labels in [0, n_classes).
+            Or a split of a task, without y: its training pairs, evaluated on its test pairs unless
+            there is an eval_set.
+        y : array_like, shape (n,)
+            Labels in [0, n_classes), or other integers or strings, of at most n_classes kinds,
+            which make up the classes; integers only in that range if n_classes is given.
         eval_set : (X_test, y_test), optional
             Pairs on which the network is evaluated after every epoch.
         callbacks : iterable of callable
             Each is called as callback(Epoch) before the first and after every epoch; a return value
             of True, and no other, ends the training there. An exception or Ctrl-C in the middle of
             an epoch passes through, with all completed epochs kept in the fitted attributes; before
-            the first one is complete, an earlier fit stays.
+            the first one is complete, an earlier fit stays. A callback's method `close`, if it has
+            one, is called when the training ends, however it ends.
         input_transform : array_like, shape (2p, 2p), optional
             T: the network sees T x instead of x, and AGOP is taken with respect to T x. (M*)^{1/4}
             of a random circulant M* gives the paper's random circulant inputs.
@@ -235,7 +244,8 @@ class FCNClassifier(Estimator):
             If the outputs overflow; completed epochs are kept.
         """
         settings = self.check_parameters()
-        data = check_data(X, y, eval_set, settings.modulus, settings.n_classes)
+        n_classes = settings.parameters["n_classes"]
+        data = check_data(X, y, eval_set, settings.modulus, n_classes)
         d, training = data.dimension, settings.training
         transform = None
         if input_transform is not None:
@@ -251,7 +261,7 @@ class FCNClassifier(Estimator):
             network=initial_network(
                 d,
                 settings.hidden_width,
-                settings.n_classes,
+                data.n_classes,
                 training,
                 settings.initialization_scale,
                 settings.seed,
@@ -269,6 +279,7 @@ class FCNClassifier(Estimator):
                     settings,
                     backend,
                     data.train,
+                    data.class_labels,
                     run.trained,
                     columns(run.rows),
                     {name: np.stack(list(kept.values())) for name, kept in run.kept.items()},
@@ -281,6 +292,7 @@ class FCNClassifier(Estimator):
         settings: Settings,
         backend: FittedBackend,
         X_train: NDArray[np.int64],
+        classes: NDArray[Any],
         network: TrainedNetwork,
         history: dict[str, NDArray[Any]],
         matrices: dict[str, NDArray[Any]],
@@ -291,7 +303,7 @@ class FCNClassifier(Estimator):
         self._backend = backend
         self.X_train_ = X_train
         self.network_ = network
-        self.classes_ = np.arange(settings.n_classes)
+        self.classes_ = classes
         self.history_ = history
         self.matrices_ = matrices
         self.matrix_epochs_ = matrix_epochs
@@ -300,6 +312,8 @@ class FCNClassifier(Estimator):
     def fitted_state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         first, second = self.network_.weights()
         arrays = {"X_train": self.X_train_, "first_weights": first, "second_weights": second}
+        if not is_numbered(self.classes_):
+            arrays["classes"] = self.classes_
         transform = self.network_.transform()
         if transform is not None:
             arrays["transform"] = transform
@@ -315,7 +329,13 @@ class FCNClassifier(Estimator):
         values: Mapping[str, Any],
     ) -> FCNClassifier:
         settings = self.check_parameters()
-        p, c, h = settings.modulus, settings.n_classes, settings.hidden_width
+        p, h = settings.modulus, settings.hidden_width
+        classes = np.arange(settings.n_classes)
+        if "classes" in arrays:
+            given = arrays["classes"]
+            n_classes = settings.parameters["n_classes"]
+            classes, _ = find_classes("classes", given, len(given), n_classes, p)
+        c = len(classes)
         X_train = checks.check_pairs("X_train", arrays["X_train"], p)
         first = unpack_array(arrays, "first_weights", (h, 2 * p), settings.dtype)
         second = unpack_array(arrays, "second_weights", (c, h), settings.dtype)
@@ -340,7 +360,7 @@ class FCNClassifier(Estimator):
         for name, epochs in kept["matrix_epochs"].items():
             count = len(kept["matrices"][name])
             checks.check_labels(f"matrix_epochs/{name}", epochs, count, len(history["epoch"]))
-        self._set_fitted(settings, backend, X_train, network, history, *kept.values())
+        self._set_fitted(settings, backend, X_train, classes, network, history, *kept.values())
         return self
 
     @property

@@ -20,6 +20,7 @@ from ..training import (
     Scores,
     any_stops,
     check_checkpoint,
+    closing,
     fingerprint,
     pack,
     score_columns,
@@ -151,7 +152,7 @@ def _named(network: Network) -> Checkpoint:
 
 def train(backend: FittedBackend, run: TrainingRun) -> None:
     """Take a network through its epochs; whatever ends them, complete ones stay in the run."""
-    with backend.operations.device.own_threads():
+    with closing(run.callbacks), backend.operations.device.own_threads():
         try:
             _iterate(backend, run)
         finally:

@@ -7,7 +7,7 @@ import numpy as np
 from ..analysis import feature_correlation, feature_measures
 from ..analysis.features import circulant_deviation, cross_block
 from ..checks import check_integer
-from ..tasks import check_operation
+from ..tasks import formula_of
 from .epochs import Epoch
 
 
@@ -21,19 +21,20 @@ class NetworkMeasures:
 
     Parameters
     ----------
-    operation : str
-        Of the task; for "x*y" and "x/y" the cross block is in the order of discrete logarithms.
+    operation : str, optional
+        Of the task, as in `features.cross_block`: for "x*y" and "x/y" the cross block is in the
+        order of discrete logarithms.
     every : int
         Epochs from one measurement to the next; the last epoch is measured too.
 
     Raises
     ------
     TypeError, ValueError
-        If the operation is unknown, or `every` is not a positive integer.
+        If `every` is not a positive integer, or for an unknown formula.
     """
 
-    def __init__(self, operation: str = "x+y", every: int = 1) -> None:
-        self.operation = check_operation(operation)
+    def __init__(self, operation: str | None = "x+y", every: int = 1) -> None:
+        self.operation = formula_of(operation)
         self.every = check_integer("every", every, minimum=1)
 
     def __call__(self, current: Epoch) -> None:

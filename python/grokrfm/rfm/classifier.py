@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from ..operations import (
     make_operations,
     quadratic_form,
 )
-from ..tasks import PairData, input_dimension
+from ..tasks import PairData, Split, input_dimension
 from ..training import (
     DTYPES,
     check_classes,
@@ -85,9 +86,10 @@ class RFMClassifier(FittedRFM):
         test_accuracy; train_mse, test_mse (mean over pairs and classes of (f_c − 1[c = y])²);
         train_correct_class_mse, test_correct_class_mse (mean over pairs of (f_y − 1)²);
         feature_trace (tr M_t); circulant_deviation (of the bottom-left block of M_t, the better
-        orientation, NaN for a zero block); feature_alignment (cosine of M_t and the last M);
-        residual (largest relative residual over the classes); cg_iterations (most over the
-        classes, 0 for cholesky); solver_fallback (1 where the solve took its fallback); seconds
+        orientation, NaN for a zero block; for x*y and x/y in the order of discrete logarithms if
+        `fit` was given a split, which knows its operation); feature_alignment (cosine of M_t and
+        the last M); residual (largest relative residual over the classes); cg_iterations (most over
+        the classes, 0 for cholesky); solver_fallback (1 where the solve took its fallback); seconds
         (wall time of the round, the update that led to M_t included).
         Test quantities are NaN without evaluation pairs. With several tasks also
         train_accuracy_task_0, test_accuracy_task_0 and so on.
@@ -103,9 +105,14 @@ class RFMClassifier(FittedRFM):
         Training pairs, to which the dual coefficients belong.
     y_train_ : ndarray of int64, shape (n,)
         Their labels.
+    operation_ : str or None
+        Of the task, if `fit` was given a split that knows it.
     n_iter_ : int
         Updates done: fewer than `iterations` after an early stop.
-    classes_ : ndarray of int64, shape (c,)
+    classes_ : ndarray, shape (c,)
+        The label of each output: 0…c−1, or in ascending order those found in the training data.
+    n_features_in_ : int
+        Columns of X, 2 or 3.
     """
 
     def __init__(
@@ -142,8 +149,8 @@ class RFMClassifier(FittedRFM):
 
     def fit(
         self,
-        X: ArrayLike,
-        y: ArrayLike,
+        X: ArrayLike | Split,
+        y: ArrayLike | None = None,
         eval_set: tuple[ArrayLike, ArrayLike] | None = None,
         callbacks: Iterable[Callback] = (),
         feature_matrix: ArrayLike | None = None,
@@ -155,15 +162,19 @@ class RFMClassifier(FittedRFM):
         ----------
         X : array_like of int, shape (n, 2)
             Training pairs, residues in [0, modulus); (n, 3) with several tasks.
-        y : array_like of int, shape (n,)
-            Labels in [0, n_classes).
+            Or a split of a task, without y: its training pairs, evaluated on its test pairs unless
+            there is an eval_set.
+        y : array_like, shape (n,)
+            Labels in [0, n_classes), or other integers or strings, of at most n_classes kinds,
+            which make up the classes; integers only in that range if n_classes is given.
         eval_set : (X_test, y_test), optional
             Pairs on which every round is evaluated.
         callbacks : iterable of callable
             Each is called as callback(Round) after every round; a return value of True, and no
             other, ends the run after that round. An exception or Ctrl-C in the middle of a run
             passes through, with all completed rounds kept in the fitted attributes; before the
-            first one is complete, an earlier fit stays.
+            first one is complete, an earlier fit stays. A callback's method `close`, if it has
+            one, is called when the run ends, however it ends.
         feature_matrix : array_like, shape (2p, 2p), optional
             M_0, symmetric; the identity unless given.
         checkpoint : mapping of str to ndarray, optional
@@ -230,6 +241,7 @@ class RFMClassifier(FittedRFM):
         settings = model.check_parameters()
         start = self.feature_matrices_[t]
         run = model.prepare(settings, self.X_train_, self.y_train_, feature_matrix=start)
+        run.data = replace(run.data, operation=self.operation_)
         model._complete(settings, self._backend.operations, run)
         run.warn(stacklevel=3)
         return model
@@ -289,15 +301,16 @@ class RFMClassifier(FittedRFM):
     def prepare(
         self,
         settings: Settings,
-        X: ArrayLike,
-        y: ArrayLike,
+        X: ArrayLike | Split,
+        y: ArrayLike | None = None,
         eval_set: tuple[ArrayLike, ArrayLike] | None = None,
         callbacks: Iterable[Callback] = (),
         feature_matrix: ArrayLike | None = None,
         checkpoint: Mapping[str, NDArray[Any]] | None = None,
     ) -> Run:
         """Return the run that `fit` would do; raises what `fit` raises for bad arguments."""
-        data = check_data(X, y, eval_set, settings.modulus, settings.n_classes, settings.n_tasks)
+        n_classes = settings.parameters["n_classes"]
+        data = check_data(X, y, eval_set, settings.modulus, n_classes, settings.n_tasks)
         checks.check_consistent(data.train, data.train_labels)
         start = None
         if feature_matrix is not None:
@@ -312,8 +325,7 @@ class RFMClassifier(FittedRFM):
             settings,
             FittedBackend(settings.backend, operations),
             solver,
-            run.data.train,
-            run.data.train_labels,
+            run.data,
             columns(run.rows),
             np.stack(run.matrices),
             run.dual_coefficients,

@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import checks
 from ..operations import FittedBackend, memory
-from ..tasks import input_dimension, pair_indices
-from ..training import Estimator, check_history, unpack_array
+from ..tasks import PairData, formula_of, input_dimension, pair_indices
+from ..training import Estimator, check_history, find_classes, unpack_array
 from .rounds import Settings
 from .solvers import SOLVERS
 
@@ -33,8 +33,7 @@ class FittedRFM(Estimator):
         settings: Settings,
         backend: FittedBackend,
         solver: str,
-        X_train: NDArray[np.int64],
-        y_train: NDArray[np.int64],
+        data: PairData,
         history: dict[str, NDArray[Any]],
         feature_matrices: NDArray[Any],
         dual_coefficients: NDArray[Any],
@@ -43,9 +42,10 @@ class FittedRFM(Estimator):
         self._settings = settings
         self._backend = backend
         self.solver_ = solver
-        self.X_train_ = X_train
-        self.y_train_ = y_train
-        self.classes_ = np.arange(settings.n_classes)
+        self.X_train_ = data.train
+        self.classes_ = data.class_labels
+        self.y_train_ = self.classes_[data.train_labels]
+        self.operation_ = data.operation
         self.history_ = history
         self.feature_matrices_ = feature_matrices
         self.feature_matrix_ = feature_matrices[-1].copy()
@@ -59,7 +59,8 @@ class FittedRFM(Estimator):
             "feature_matrices": self.feature_matrices_,
             "dual_coef": self.dual_coef_,
         }
-        return arrays, {"parameters": dict(self._settings.parameters), "solver": self.solver_}
+        values = {"solver": self.solver_, "operation": self.operation_}
+        return arrays, {"parameters": dict(self._settings.parameters), **values}
 
     def restore(
         self: Self,
@@ -68,16 +69,23 @@ class FittedRFM(Estimator):
         values: Mapping[str, Any],
     ) -> Self:
         settings = self.check_parameters()
-        p, n_tasks, c = settings.modulus, settings.n_tasks, settings.n_classes
+        p, n_tasks = settings.modulus, settings.n_tasks
         d, dtype = input_dimension(p, n_tasks), settings.dtype
         X_train = checks.check_pairs("X_train", arrays["X_train"], p, n_tasks)
-        y_train = checks.check_labels("y_train", arrays["y_train"], len(X_train), c)
+        classes, y_train = find_classes(
+            "y_train", arrays["y_train"], len(X_train), settings.parameters["n_classes"], p
+        )
         matrices = unpack_array(arrays, "feature_matrices", (None, d, d), dtype)
-        dual = unpack_array(arrays, "dual_coef", (len(X_train), c), dtype)
+        dual = unpack_array(arrays, "dual_coef", (len(X_train), len(classes)), dtype)
         check_history(history, len(matrices))
         solver = checks.check_one_of("solver", values["solver"], SOLVERS[1:])
         backend = FittedBackend(settings.backend)
-        self._set_fitted(settings, backend, solver, X_train, y_train, history, matrices, dual)
+        operation = formula_of(values.get("operation"))
+        X_test, y_test = X_train[:0], y_train[:0]
+        data = PairData(
+            X_train, y_train, X_test, y_test, p, len(classes), n_tasks, operation, classes
+        )
+        self._set_fitted(settings, backend, solver, data, history, matrices, dual)
         return self
 
     def _on_device(self, array: NDArray[Any]) -> Any:
@@ -148,7 +156,7 @@ class FittedRFM(Estimator):
         Parameters
         ----------
         classes : iterable of int, optional
-            Which outputs; all unless given.
+            Which outputs, as numbers of columns; all unless given.
 
         Returns
         -------
@@ -159,7 +167,7 @@ class FittedRFM(Estimator):
         last = len(self.classes_) - 1
         chosen = [
             checks.check_integer("classes", label, minimum=0, maximum=last)
-            for label in (self.classes_ if classes is None else classes)
+            for label in (range(last + 1) if classes is None else classes)
         ]
         agops = np.empty((len(chosen), *self.feature_matrix_.shape), self._settings.dtype)
         for agop, label in zip(agops, chosen, strict=True):

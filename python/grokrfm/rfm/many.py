@@ -28,8 +28,8 @@ def fit_many(
     With the cuda backend and the cg solver, models of the same parameters go through their rounds
     together, as many at a time as fill the GPU: the mode for curves over training fraction and
     seed. Everything else runs one after the other. The results are those of
-    ``model.fit(split.X_train, split.y_train, (split.X_test, split.y_test))`` up to rounding;
-    `seconds` in the history of runs that went together is their share of the common time.
+    ``model.fit(split)`` up to rounding; `seconds` in the history of runs that went together is
+    their share of the common time.
 
     Parameters
     ----------
@@ -65,9 +65,7 @@ def fit_many(
     resumed = _one_each("checkpoints", checkpoints, len(models), None)
     settings = [model.check_parameters() for model in models]
     runs = [
-        model.prepare(
-            given, split.X_train, split.y_train, (split.X_test, split.y_test), called, start, stored
-        )
+        model.prepare(given, split, callbacks=called, feature_matrix=start, checkpoint=stored)
         for model, given, split, called, start, stored in zip(
             models, settings, splits, each_callbacks, starts, resumed, strict=True
         )
@@ -76,7 +74,8 @@ def fit_many(
     for i, (given, run) in enumerate(zip(settings, runs, strict=True)):
         # Runs go together from the same round on, with as many earlier solutions.
         kept = run.machine_state["gram"].shape if "gram" in run.machine_state else None
-        groups.setdefault((repr(given.parameters), len(run.rows), kept), []).append(i)
+        key = (repr(given.parameters), run.data.n_classes, len(run.rows), kept)
+        groups.setdefault(key, []).append(i)
     for group in groups.values():
         given = settings[group[0]]
         operations = make_operations(given.backend)
@@ -91,7 +90,7 @@ def fit_many(
 
 def _runs_together(settings: Settings, run: Run, operations: Operations) -> int:
     """How many runs go together: one, or what one block of classes takes."""
-    grids = 13 * settings.n_classes * run.data.modulus**2 * settings.dtype.itemsize
+    grids = 13 * run.data.n_classes * run.data.modulus**2 * settings.dtype.itemsize
     return max(1, operations.block_bytes // grids) if operations.batched else 1
 
 

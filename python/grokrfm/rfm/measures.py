@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..analysis import feature_measures
-from ..tasks import check_operation
+from ..tasks import formula_of
 from .rounds import Round
 
 
@@ -11,21 +11,21 @@ class FeatureMeasures:
     """Callback that adds `feature_measures` of every M_t to the history of an RFM.
 
     Its circulant_deviation takes the place of the loop's own, which is of the cross block as it
-    stands.
+    stands unless `fit` was given a split.
 
     Parameters
     ----------
-    operation : str
-        Of the task.
+    operation : str, optional
+        Of the task, as in `features.cross_block`.
 
     Raises
     ------
     ValueError
-        If the operation is unknown.
+        For an unknown formula.
     """
 
-    def __init__(self, operation: str = "x+y") -> None:
-        self.operation = check_operation(operation)
+    def __init__(self, operation: str | None = "x+y") -> None:
+        self.operation = formula_of(operation)
 
     def __call__(self, current: Round) -> None:
         current.record.update(

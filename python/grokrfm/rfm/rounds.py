@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cache, partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..analysis.features import alignment, circulant_deviation
+from ..analysis.features import alignment, circulant_deviation, cross_block
 from ..operations import Kernel, Operations
 from ..tasks import PairData
 from ..training import (
@@ -21,6 +22,7 @@ from ..training import (
     Row,
     any_stops,
     check_checkpoint,
+    closing,
     fingerprint,
     pack,
     score_columns,
@@ -206,7 +208,8 @@ def run_rounds(
         each = [np.eye(data[0].dimension) if M is None else M for M in matrices]
         return operations.device.asarray(each[0] if len(each) == 1 else each, settings.dtype)
 
-    with operations.device.own_threads():
+    callbacks = chain.from_iterable(run.callbacks for run in runs)
+    with closing(callbacks), operations.device.own_threads():
         try:
             if len(runs[0].rows) > settings.iterations:  # only the dual coefficients are missing
                 if machine.solver == "cholesky":  # whose state has none
@@ -249,7 +252,7 @@ def _iterate(
         going = [i for i, run in enumerate(runs) if run.dual_coefficients is None]
         for i in going:
             runs[i].matrices.append(matrices[i])
-            runs[i].rows.append(_row(t, evaluations[i], matrices[i], runs[i].data.modulus))
+            runs[i].rows.append(_row(t, evaluations[i], matrices[i], runs[i].data))
             if evaluations[i].complaint:
                 runs[i].complaints[t] = evaluations[i].complaint
         share = (time.perf_counter() - began) / len(runs)
@@ -313,13 +316,15 @@ def _checkpoint(
     return pack(run.rows, state, settings.fingerprint(run.data))
 
 
-def _row(t: int, evaluation: Evaluation, M: NDArray[Any], p: int) -> Row:
+def _row(t: int, evaluation: Evaluation, M: NDArray[Any], data: PairData) -> Row:
     """Row t of a history, but for `seconds`."""
+    operands = 2 * data.modulus
+    block = cross_block(M[:operands, :operands], data.operation)
     return {
         "iteration": float(t),
         **score_columns(evaluation.train, evaluation.test),
         "feature_trace": float(M.trace(dtype=np.float64)),
-        "circulant_deviation": circulant_deviation(M[p : 2 * p, :p]),
+        "circulant_deviation": circulant_deviation(block),
         "residual": evaluation.residual,
         "cg_iterations": float(evaluation.cg_iterations),
         "solver_fallback": float(evaluation.fallback),

@@ -1,11 +1,11 @@
 """What is to be learnt, and from which pairs: tasks, their splits, pairs as inputs."""
 
 from .arithmetic import primitive_root, require_prime
-from .formulas import OPERATIONS, check_operation, is_multiplicative
+from .formulas import OPERATIONS, check_operation, formula_of, is_multiplicative
 from .modular import ModularTask
 from .multi import MultiTask
 from .pairs import PairData, input_dimension, pair_indices
-from .split import Split
+from .split import Split, Task
 
 __all__ = [
     "OPERATIONS",
@@ -13,7 +13,9 @@ __all__ = [
     "MultiTask",
     "PairData",
     "Split",
+    "Task",
     "check_operation",
+    "formula_of",
     "input_dimension",
     "is_multiplicative",
     "pair_indices",

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from ..checks import check_integer, check_integer_array, check_one_of
 from .arithmetic import require_prime
-from .formulas import FORMULAS, IntArray, check_operation
+from .formulas import FORMULAS, SHUFFLED, IntArray, check_operation
 from .split import Split, Task, count_of_fraction
 
 Reflection = Callable[[IntArray, IntArray], tuple[IntArray, IntArray]]
@@ -52,7 +52,7 @@ class ModularTask(Task):
             name = getattr(operation, "__name__", "callable")
             table = _tabulate(operation, modulus)
         else:
-            name = check_operation(operation)
+            name = self._formula = check_operation(operation)
             if "/" in name:
                 require_prime(modulus, f"operation {name!r}")
             x, y = np.indices((modulus, modulus), dtype=np.int64)
@@ -102,7 +102,8 @@ class ModularTask(Task):
         task = ModularTask.__new__(ModularTask)
         table = self.table.copy()
         table[table >= 0] = rng.permutation(self.labels)
-        task._set(f"{self.operation} (labels shuffled)", table, self.n_classes)
+        task._set(self.operation + SHUFFLED, table, self.n_classes)
+        task._formula = self._formula
         return task
 
     def symmetric_split(
@@ -152,9 +153,7 @@ class ModularTask(Task):
         train = np.concatenate([chosen, mirror[chosen], back])
         test = np.setdiff1d(own, train)
         noisy = np.zeros(len(train), dtype=bool)
-        return Split(
-            self.pairs[train], self.labels[train], self.pairs[test], self.labels[test], noisy
-        )
+        return self._split(train, test, self.labels[train], noisy)
 
     def _mirror(self, reflection: str | Reflection) -> IntArray:
         """Number of each pair's mirror image, (N,)."""

@@ -14,7 +14,8 @@ class PairData:
     """Pairs and labels of a run, on the host.
 
     `train`, `test`: (n, 2) and (m, 2) int64 residues, with a third column that numbers the task
-    where there are several; `train_labels`, `test_labels`: int64.
+    where there are several; `train_labels`, `test_labels`: int64. `operation`: of the task, one of
+    `OPERATIONS`, where it is known. `classes`: what the labels stand for, where not themselves.
     """
 
     train: NDArray[np.int64]
@@ -24,6 +25,8 @@ class PairData:
     modulus: int
     n_classes: int
     n_tasks: int = 1
+    operation: str | None = None
+    classes: NDArray[Any] | None = None
 
     @classmethod
     def of_size(
@@ -40,6 +43,11 @@ class PairData:
     def dimension(self) -> int:
         """Of the inputs: 2p, and a bit for each task after the first."""
         return input_dimension(self.modulus, self.n_tasks)
+
+    @property
+    def class_labels(self) -> NDArray[Any]:
+        """The label of each class, (c,)."""
+        return np.arange(self.n_classes) if self.classes is None else self.classes
 
     def targets(self, dtype: Any) -> NDArray[Any]:
         """One-hot labels of the training pairs, (n, c)."""

@@ -23,6 +23,11 @@ class Split:
         Class labels. Label noise touches `y_train` alone.
     noisy : ndarray of bool, shape (n,)
         Which training labels were replaced by label noise.
+    operation : str, optional
+        Of the task, one of `grokrfm.tasks.OPERATIONS`; None for a table, a function or several
+        operations.
+    modulus : int, optional
+        p, of the task.
     """
 
     X_train: IntArray
@@ -30,6 +35,8 @@ class Split:
     X_test: IntArray
     y_test: IntArray
     noisy: NDArray[np.bool_]
+    operation: str | None = None
+    modulus: int | None = None
 
 
 class Task:
@@ -38,10 +45,13 @@ class Task:
     `pairs` (N, 2) or, of several tasks, (N, 3); `labels` (N,); `n_classes`.
     """
 
+    n_tasks = 1
+
     pairs: IntArray
     labels: IntArray
     modulus: int
     n_classes: int
+    _formula: str | None = None
 
     @property
     def _n_draws(self) -> int:
@@ -93,7 +103,21 @@ class Task:
         noisy[rng.choice(len(train), size=int(noise * len(train) + 1e-9), replace=False)] = True
         shift = rng.integers(1, self.n_classes, size=int(noisy.sum()))
         y_train[noisy] = (y_train[noisy] + shift) % self.n_classes
-        return Split(self.pairs[train], y_train, self.pairs[test], self.labels[test], noisy)
+        return self._split(train, test, y_train, noisy)
+
+    def _split(
+        self, train: IntArray, test: IntArray, y_train: IntArray, noisy: NDArray[np.bool_]
+    ) -> Split:
+        """Return the split into these rows of `pairs`."""
+        return Split(
+            self.pairs[train],
+            y_train,
+            self.pairs[test],
+            self.labels[test],
+            noisy,
+            self._formula,
+            self.modulus,
+        )
 
 
 def count_of_fraction(train_fraction: float, total: int) -> int:

@@ -1,13 +1,12 @@
 """What every estimator shares: its conventions, scores, the history and checkpoints of a run."""
 
+from .data import check_classes, check_data, find_classes, is_numbered
 from .estimator import (
     DTYPES,
     MODEL_FORMAT,
     MODEL_FORMAT_VERSION,
     Estimator,
     NotFittedError,
-    check_classes,
-    check_data,
     check_history,
     score_columns,
     stored_history,
@@ -18,12 +17,14 @@ from .history import (
     Row,
     any_stops,
     check_checkpoint,
+    closing,
     columns,
     fingerprint,
     pack,
     unpack_array,
     unpack_rows,
 )
+from .progress import Progress
 from .scores import Scores, scores, scores_of_outputs
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "Checkpoint",
     "Estimator",
     "NotFittedError",
+    "Progress",
     "Recorded",
     "Row",
     "Scores",
@@ -41,8 +43,11 @@ __all__ = [
     "check_classes",
     "check_data",
     "check_history",
+    "closing",
     "columns",
+    "find_classes",
     "fingerprint",
+    "is_numbered",
     "pack",
     "score_columns",
     "scores",

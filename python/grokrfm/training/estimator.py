@@ -13,18 +13,19 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .. import checks
 from .._version import __version__
 from ..files import write_arrays
-from ..tasks import PairData
+from ..tasks import Task
+from .data import encode_labels
 from .history import Row
-from .scores import Scores, scores_of_outputs
+from .scores import Scores
 
 DTYPES = ("float32", "float64")
 # Of the files that `save` writes; the version grows when older code could not read them.
 MODEL_FORMAT = "grokrfm model"
 MODEL_FORMAT_VERSION = 1
 _HISTORY = "history/"  # before the names of its columns in a file
+_LABELS = ("y_train", "classes")  # arrays of a file that may hold text
 
 Self = TypeVar("Self", bound="Estimator")
 
@@ -43,6 +44,36 @@ class Estimator:
 
     modulus: Any
     history_: dict[str, NDArray[Any]]
+    classes_: NDArray[Any]
+    X_train_: NDArray[np.int64]
+
+    @classmethod
+    def for_task(cls: type[Self], task: Task, **parameters: Any) -> Self:
+        """Return an estimator for a task, which gives modulus, n_classes and n_tasks.
+
+        Parameters
+        ----------
+        task : ModularTask or MultiTask
+        **parameters
+            The others.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For something else than a task, a parameter that the task gives, and several operations
+            where the estimator learns one.
+        """
+        if not isinstance(task, Task):
+            raise TypeError(f"task: expected ModularTask or MultiTask, got {type(task).__name__}")
+        given = {"modulus": task.modulus, "n_classes": task.n_classes, "n_tasks": task.n_tasks}
+        for name in given:
+            if name in parameters:
+                raise TypeError(f"{name}: expected from the task alone, got {parameters[name]!r}")
+        if "n_tasks" not in cls.parameter_names():
+            if task.n_tasks > 1:
+                raise ValueError(f"task: expected one operation, got {task.n_tasks}")
+            del given["n_tasks"]
+        return cls(**given, **parameters)
 
     @classmethod
     def parameter_names(cls) -> tuple[str, ...]:
@@ -74,7 +105,7 @@ class Estimator:
 
     def require_fit(self) -> None:
         """Raise NotFittedError before `fit`."""
-        if not hasattr(self, "history_"):
+        if not self.__sklearn_is_fitted__():
             raise NotFittedError(f"{type(self).__name__}: expected a call of fit before this one")
 
     def fitted_state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
@@ -118,7 +149,7 @@ class Estimator:
         arrays, values = self.fitted_state()
         arrays |= {_HISTORY + key: column for key, column in self.history_.items()}
         for name, array in arrays.items():
-            if array.dtype.kind not in "biufc":
+            if array.dtype.kind not in ("biufcU" if name in _LABELS else "biufc"):
                 raise TypeError(f"save: expected numbers in {name}, got {array.dtype}")
         header = {
             "format": MODEL_FORMAT,
@@ -133,15 +164,53 @@ class Estimator:
         """Outputs f_c(x) of the final predictor, (m, c), for pairs X, (m, 2)."""
         raise NotImplementedError
 
-    def predict(self, X: ArrayLike) -> NDArray[np.int64]:
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Labels with the largest output, (m,), for pairs X, (m, 2)."""
-        labels: NDArray[np.int64] = self.decision_function(X).argmax(axis=1)
+        best = self._best_classes(X)
+        labels: NDArray[Any] = self.classes_[best]
         return labels
 
-    def score(self, X: ArrayLike, y: ArrayLike) -> float:
-        """Accuracy on pairs X, (m, 2), with labels y, (m,)."""
-        outputs = self.decision_function(X)
-        return scores_of_outputs(outputs, checks.check_labels("y", y, *outputs.shape)).accuracy
+    def _best_classes(self, X: ArrayLike) -> NDArray[np.int64]:
+        numbers: NDArray[np.int64] = self.decision_function(X).argmax(axis=1)
+        return numbers
+
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Accuracy on pairs X, (m, 2), with labels y, (m,), weighted by `sample_weight`, (m,).
+
+        NaN without pairs.
+        """
+        best = self._best_classes(X)
+        hits = best == encode_labels("y", y, len(best), self.classes_)
+        if sample_weight is None:
+            return float(hits.mean()) if len(hits) else float("nan")
+        weights = np.asarray(sample_weight, dtype=np.float64)
+        if weights.shape != hits.shape or not weights.sum() > 0 or weights.min() < 0:
+            raise ValueError(
+                f"sample_weight: expected {len(hits)} numbers >= 0, one a pair and not all 0, "
+                f"got shape {weights.shape}, sum {weights.sum():.3g}"
+            )
+        return float(np.average(hits, weights=weights))
+
+    # What scikit-learn asks of a classifier, without depending on it.
+    _estimator_type = "classifier"  # before version 1.6
+
+    @property
+    def n_features_in_(self) -> int:
+        """Columns of X: two operands, and the task where there are several."""
+        return int(self.X_train_.shape[1])
+
+    def __sklearn_tags__(self) -> Any:
+        from sklearn.utils import ClassifierTags, InputTags, Tags, TargetTags
+
+        return Tags(
+            estimator_type="classifier",
+            target_tags=TargetTags(required=True),
+            classifier_tags=ClassifierTags(),
+            input_tags=InputTags(categorical=True, positive_only=True),
+        )
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "history_")
 
 
 def _plain(value: Any) -> Any:
@@ -166,32 +235,6 @@ def check_history(history: Mapping[str, NDArray[Any]], count: int) -> None:
     for name, column in history.items():
         if column.shape != (count,):
             raise ValueError(f"history: expected {count} rows, got {name} of shape {column.shape}")
-
-
-def check_classes(n_classes: int | None, modulus: int) -> int:
-    """Return the number of classes: the modulus unless given."""
-    if n_classes is None:
-        return modulus
-    return checks.check_integer("n_classes", n_classes, minimum=1)
-
-
-def check_data(
-    X: ArrayLike, y: ArrayLike, eval_set: Any, modulus: int, n_classes: int, n_tasks: int = 1
-) -> PairData:
-    """Return training and evaluation pairs with their labels; TypeError or ValueError if bad."""
-    X_train = checks.check_pairs("X", X, modulus, n_tasks)
-    if len(X_train) == 0:
-        raise ValueError("X: expected at least one training pair, got none")
-    y_train = checks.check_labels("y", y, len(X_train), n_classes)
-    X_test, y_test = X_train[:0], y_train[:0]
-    if eval_set is not None:
-        if not isinstance(eval_set, tuple | list) or len(eval_set) != 2:
-            raise TypeError(
-                f"eval_set: expected a tuple (X_test, y_test), got {type(eval_set).__name__}"
-            )
-        X_test = checks.check_pairs("eval_set[0]", eval_set[0], modulus, n_tasks)
-        y_test = checks.check_labels("eval_set[1]", eval_set[1], len(X_test), n_classes)
-    return PairData(X_train, y_train, X_test, y_test, modulus, n_classes, n_tasks)
 
 
 def score_columns(train: Scores, test: Scores) -> Row:

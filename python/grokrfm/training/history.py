@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol
 
 import numpy as np
@@ -42,6 +43,16 @@ def any_stops(
     with operations.device.users_threads():
         results = [callback(current) for callback in callbacks]
     return any(isinstance(result, bool | np.bool_) and bool(result) for result in results)
+
+
+@contextmanager
+def closing(callbacks: Iterable[object]) -> Iterator[None]:
+    """Call the method `close` of every callback that has one when the run ends, however it ends."""
+    with ExitStack() as stack:
+        for callback in callbacks:
+            if callable(close := getattr(callback, "close", None)):
+                stack.callback(close)
+        yield
 
 
 def columns(rows: list[Row]) -> dict[str, NDArray[Any]]:

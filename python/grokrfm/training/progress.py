@@ -1,0 +1,53 @@
+"""The progress bar of a run, in scripts and notebooks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .history import Recorded
+
+
+class Progress:
+    """Callback that shows a tqdm bar: iterations or epochs done, and the test accuracy.
+
+    The bar closes when the run ends, however it ends; the same object serves one run after the
+    other. Of runs that go together in `fit_many` each needs its own.
+
+    Parameters
+    ----------
+    **options
+        Of `tqdm.auto.tqdm`, such as desc, leave, position or disable.
+
+    Raises
+    ------
+    ImportError
+        If tqdm is missing.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        try:
+            from tqdm.auto import tqdm
+        except ImportError as error:
+            raise ImportError(
+                "Progress: tqdm is missing, pip install 'grokrfm[progress]'"
+            ) from error
+        self._make, self._options = tqdm, options
+        self._bar: Any = None
+
+    def __call__(self, current: Recorded) -> None:
+        unit = "epoch" if "epoch" in current.record else "iteration"
+        done, total = int(current.record[unit]), int(getattr(current, unit + "s"))
+        if self._bar is None:
+            given = {"total": total, "initial": done, "unit": unit, **self._options}
+            self._bar = self._make(**given)
+        self._bar.set_postfix_str(f"test {current.record['test_accuracy']:.2%}", refresh=False)
+        self._bar.update(done - self._bar.n)
+        if done == total:
+            self.close()
+
+    def close(self) -> None:
+        """End the bar; the loop calls this at the end of a run."""
+        if self._bar is not None:
+            self._bar.refresh()
+            self._bar.close()
+            self._bar = None
