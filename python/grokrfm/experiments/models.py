@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
-
-import numpy as np
 
 from ..files import read_arrays
 from ..network import FCNClassifier
 from ..rfm import RFMClassifier
 from ..tasks import ModularTask
-from ..training import MODEL_FORMAT, MODEL_FORMAT_VERSION, Row, columns, stored_history
+from ..training import MODEL_FORMAT, MODEL_FORMAT_VERSION, stored_history
 
 _ESTIMATORS: dict[str, type[RFMClassifier] | type[FCNClassifier]] = {
     "RFMClassifier": RFMClassifier,
@@ -56,14 +53,13 @@ def load_run(folder: str | os.PathLike[str]) -> RFMClassifier | FCNClassifier:
     Raises
     ------
     ValueError
-        That names the file, if one is damaged or does not go with the others.
+        That names the file, features.npz, if it is damaged or holds something else.
     OSError
-        If one is missing or cannot be read.
+        If it is missing or cannot be read.
     """
-    folder = Path(folder)
-    path = folder / "features.npz"
+    path = Path(folder) / "features.npz"
     config, arrays = read_arrays(path)
-    history = columns(_rows(folder / "metrics.jsonl"))
+    history = stored_history(arrays)
     try:
         task = ModularTask(config["operation"], config["modulus"])
         split = task.split(
@@ -84,15 +80,3 @@ def load_run(folder: str | os.PathLike[str]) -> RFMClassifier | FCNClassifier:
         return model.restore(history, arrays, {"solver": solver})
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: expected the features of a run, got {error}") from error
-
-
-def _rows(path: Path) -> list[Row]:
-    """Rows of the history from metrics.jsonl, where null stands for NaN."""
-    try:
-        rows = [json.loads(line) for line in path.read_bytes().splitlines()]
-        return [
-            {str(key): np.nan if value is None else float(value) for key, value in row.items()}
-            for row in rows
-        ]
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{path}: expected a row of the history a line, got {error}") from error
