@@ -292,7 +292,7 @@ def bad_fits():
         ({"ridge": float("inf")}, ValueError, "ridge: expected a finite number >= 0, got inf"),
         ({"agop_power": 0}, ValueError, "agop_power: expected a finite number > 0, got 0"),
         ({"tol": "small"}, TypeError, "tol: expected a real number, got 'small'"),
-        ({"depth": 0}, ValueError, "depth: expected an integer >= 1, got 0"),
+        ({"depth": 0}, ValueError, "depth: expected an integer from 1 to 100, got 0"),
         ({"n_classes": 0}, ValueError, "n_classes: expected an integer >= 1, got 0"),
         ({"n_tasks": 0}, ValueError, "n_tasks: expected an integer >= 1, got 0"),
     ]:
