@@ -7,12 +7,13 @@ from . import features, figures, fourier
 from ._version import __version__
 from .experiments import load, load_run
 from .network import Epoch, FCNClassifier, NetworkMeasures
-from .operations import build_info
+from .operations import CustomKernel, build_info
 from .rfm import FeatureMeasures, RFMClassifier, Round, SolverWarning, fit_many
 from .tasks import ModularTask, MultiTask, Split
 from .training import NotFittedError, Progress
 
 __all__ = [
+    "CustomKernel",
     "Epoch",
     "FCNClassifier",
     "FeatureMeasures",

@@ -107,7 +107,7 @@ def test_without_the_backend_of_the_fit_another_predicts(name, tmp_path, monkeyp
         caplog.clear()
         other = read()
         np.testing.assert_allclose(outputs(other), expected, atol=1e-4)
-        assert "the model's 'cuda' cannot be had, auto chooses another: no GPU" in caplog.text
+        assert "the model's 'cuda' cannot be had, 'auto' takes its place: no GPU" in caplog.text
         assert [record.levelno for record in caplog.records] == [logging.WARNING]
         with pytest.raises(RuntimeError, match="backend: 'cuda' cannot be had"):
             other.fit(SPLIT.X_train, SPLIT.y_train)

@@ -1,7 +1,8 @@
 """Every operation on arrays, for each backend: C++, CUDA, and the array source on NumPy or CuPy."""
 
 from . import memory
-from .backends import BACKENDS, FittedBackend, make_operations
+from .backends import BACKENDS, FittedBackend, array_backend, make_operations
+from .custom import check_custom_kernel
 from .grid import (
     Form,
     GridProblem,
@@ -12,7 +13,7 @@ from .grid import (
 )
 from .info import build_info
 from .interface import Operations
-from .kernels import KERNELS, Kernel, make_kernel, quadratic_form
+from .kernels import KERNELS, CustomKernel, Kernel, make_kernel, quadratic_form
 from .networks import (
     ACTIVATIONS,
     OPTIMIZERS,
@@ -30,6 +31,7 @@ __all__ = [
     "KERNELS",
     "OPTIMIZERS",
     "ArrayOperations",
+    "CustomKernel",
     "FittedBackend",
     "Form",
     "GridProblem",
@@ -39,7 +41,9 @@ __all__ = [
     "Operations",
     "Training",
     "agop_from_sums",
+    "array_backend",
     "build_info",
+    "check_custom_kernel",
     "coarse_matrix",
     "initial_network",
     "make_kernel",

@@ -59,6 +59,24 @@ def make_operations(backend: str) -> Operations:
     return _once(backend, _cpp_operations) if backend == "cpp" else ArrayOperations()
 
 
+def array_backend(backend: str) -> str:
+    """Return the backend for functions on arrays: "auto" is cupy where it can be had, else numpy.
+
+    Raises
+    ------
+    ValueError
+        For one that runs compiled code.
+    """
+    if backend == "auto":
+        backend = "numpy" if obstacle("cupy") else "cupy"
+        _logger.info("backend: auto chose %s for a kernel of one's own", backend)
+    if backend not in ("cupy", "numpy"):
+        raise ValueError(
+            f"backend: expected auto, cupy or numpy for a kernel of one's own, got '{backend}'"
+        )
+    return backend
+
+
 def _once(backend: str, make: Callable[[], Operations]) -> Operations:
     """Operations that are made once in a process, whichever of its threads comes first."""
     return _made[backend] if backend in _made else _made.setdefault(backend, make())
@@ -69,11 +87,14 @@ class FittedBackend:
 
     Pickled and copied as the name alone; the operations are made anew on first use. Where the
     backend cannot be had, as for a model trained on a GPU and used elsewhere, they are those that
-    "auto" takes, and a warning in the log says so.
+    `otherwise` takes, and a warning in the log says so.
     """
 
-    def __init__(self, name: str, operations: Operations | None = None) -> None:
+    def __init__(
+        self, name: str, operations: Operations | None = None, otherwise: str = "auto"
+    ) -> None:
         self.name = name
+        self._otherwise = otherwise
         self._operations = operations
 
     @property
@@ -82,15 +103,16 @@ class FittedBackend:
             reason = None if self.name == "auto" else obstacle(self.name)
             if reason:
                 _logger.warning(
-                    "backend: the model's '%s' cannot be had, auto chooses another: %s",
+                    "backend: the model's '%s' cannot be had, '%s' takes its place: %s",
                     self.name,
+                    self._otherwise,
                     reason,
                 )
-            self._operations = make_operations("auto" if reason else self.name)
+            self._operations = make_operations(self._otherwise if reason else self.name)
         return self._operations
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.name,)
+        return type(self), (self.name, None, self._otherwise)
 
 
 def obstacle(backend: str) -> str | None:

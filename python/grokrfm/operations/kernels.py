@@ -33,6 +33,57 @@ class Kernel:
     depth: int = 1
 
 
+class CustomKernel(Kernel):
+    """A kernel of one's own, h(s, q_x, q_z), for `RFMClassifier(kernel=...)`.
+
+    It runs on the array backends, numpy and cupy, with solver "cholesky". The first use compares
+    the slopes with finite differences of the value.
+
+    Parameters
+    ----------
+    name : str
+        Another than those of `KERNELS`.
+    value : callable
+        value(s, q_x, q_z, xp) returns h, elementwise on arrays that broadcast to the shape of s:
+        s = xᵀMz, q_x = xᵀMx, q_z = zᵀMz. `xp` is their module, numpy or cupy. h must be symmetric
+        in q_x and q_z.
+    slopes : callable
+        slopes(s, q_x, q_z, xp) returns (∂h/∂s, ∂h/∂q_z). Both must be finite for x = z too.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For a name that is taken or no name, functions that cannot be called.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        value: Callable[[Any, Any, Any, Any], Any],
+        slopes: Callable[[Any, Any, Any, Any], tuple[Any, Any]],
+    ) -> None:
+        if not isinstance(name, str) or not name or name in KERNELS:
+            raise ValueError(f"name: expected one that no other kernel has, got {name!r}")
+        for argument, function in (("value", value), ("slopes", slopes)):
+            if not callable(function):
+                raise TypeError(f"{argument}: expected a function, got {function!r}")
+        super().__init__(name)
+        self.value = value
+        self.slopes = slopes
+
+    def __repr__(self) -> str:
+        return f"CustomKernel({self.name!r})"
+
+    def _key(self) -> tuple[Any, ...]:
+        return self.name, self.value, self.slopes
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, CustomKernel) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+
 # name of the estimator's kernel -> (bandwidth L, depth, input dimension d) -> Kernel
 KERNELS: dict[str, Callable[[float, int, int], Kernel]] = {
     "quadratic": lambda bandwidth, depth, d: Kernel("quadratic", 3.0),
@@ -73,6 +124,8 @@ def quadratic_form(kernel: Kernel) -> tuple[float, float, float] | None:
 
     The kernels that have this form need no kernel matrix on pairs; see `grid`.
     """
+    if isinstance(kernel, CustomKernel):
+        return None
     match kernel.name:
         case "quadratic":
             return kernel.scale, 0.0, 0.0
@@ -85,6 +138,8 @@ def quadratic_form(kernel: Kernel) -> tuple[float, float, float] | None:
 
 def value(kernel: Kernel, s: Any, q_x: Any, q_z: Any, xp: Any = np) -> Any:
     """h(s, q_x, q_z), elementwise with broadcasting; `xp` is the arrays' module."""
+    if isinstance(kernel, CustomKernel):
+        return _like(s, kernel.value(s, q_x, q_z, xp), xp)
     match kernel.name:
         case "quadratic":
             return kernel.scale * s**2
@@ -108,6 +163,9 @@ def slopes(kernel: Kernel, s: Any, q_x: Any, q_z: Any, xp: Any = np) -> tuple[An
     Where h is not differentiable (Laplace at δ = 0, ReLU NTK at cosine 1) the diverging part
     counts as 0; "at" means up to the rounding error of the array's dtype.
     """
+    if isinstance(kernel, CustomKernel):
+        d_s, d_q = kernel.slopes(s, q_x, q_z, xp)
+        return _like(s, d_s, xp), _like(s, d_q, xp)
     one = xp.ones_like(s)
     epsilon = xp.finfo(s.dtype).eps
     match kernel.name:
@@ -133,6 +191,11 @@ def slopes(kernel: Kernel, s: Any, q_x: Any, q_z: Any, xp: Any = np) -> tuple[An
             d_q = 0.5 * norm / xp.where(positive, q_z, 1) * (theta - rho * slope)
             return xp.where(positive, slope, 0), xp.where(positive, d_q, 0)
     raise ValueError(f"kernel: no formula is named {kernel.name!r}")
+
+
+def _like(s: Any, result: Any, xp: Any) -> Any:
+    """What a function of the user returned, a number maybe, as a new array like s."""
+    return (xp.zeros_like(s) + result).astype(s.dtype)
 
 
 def _cosine(s: Any, q_x: Any, q_z: Any, xp: Any) -> tuple[Any, Any, Any]:

@@ -13,8 +13,12 @@ from .. import checks
 from ..operations import (
     BACKENDS,
     KERNELS,
+    CustomKernel,
     FittedBackend,
+    Kernel,
     Operations,
+    array_backend,
+    check_custom_kernel,
     make_kernel,
     make_operations,
     quadratic_form,
@@ -46,8 +50,9 @@ class RFMClassifier(FittedRFM):
     ----------
     modulus : int
         p ≥ 2.
-    kernel : str
-        One of `grokrfm.operations.KERNELS`; formulas in `grokrfm.operations.make_kernel`.
+    kernel : str or CustomKernel
+        One of `grokrfm.operations.KERNELS`, formulas in `grokrfm.operations.make_kernel`; or one of
+        one's own, which cannot be saved.
     iterations : int
         T ≥ 0 updates of the feature matrix, hence T + 1 predictors.
     bandwidth : float
@@ -118,7 +123,7 @@ class RFMClassifier(FittedRFM):
     def __init__(
         self,
         modulus: int,
-        kernel: str = "quadratic",
+        kernel: str | CustomKernel = "quadratic",
         iterations: int = 30,
         bandwidth: float = 2.5,
         ridge: float = 0.0,
@@ -255,7 +260,9 @@ class RFMClassifier(FittedRFM):
             For the first bad parameter. `fit` checks too.
         """
         p = checks.check_integer("modulus", self.modulus, minimum=2)
-        kernel = checks.check_one_of("kernel", self.kernel, KERNELS)
+        custom = self.kernel if isinstance(self.kernel, CustomKernel) else None
+        if custom is None:
+            checks.check_one_of("kernel", self.kernel, KERNELS)
         iterations = checks.check_integer("iterations", self.iterations, minimum=0)
         bandwidth = checks.check_real("bandwidth", self.bandwidth, positive=True)
         ridge = checks.check_real("ridge", self.ridge)
@@ -267,14 +274,23 @@ class RFMClassifier(FittedRFM):
         tolerance = checks.check_real("tol", self.tol, positive=True)
         depth = checks.check_integer("depth", self.depth, minimum=1, maximum=MAX_DEPTH)
         n_tasks = checks.check_integer("n_tasks", self.n_tasks, minimum=1)
-        dimension = input_dimension(p, n_tasks)
+        kernel: Kernel
+        if custom is not None:
+            backend = array_backend(backend)
+            check_custom_kernel(custom)
+            kernel = custom
+        else:
+            dimension = input_dimension(p, n_tasks)
+            kernel = make_kernel(
+                str(self.kernel), bandwidth=bandwidth, depth=depth, dimension=dimension
+            )
         return Settings(
             parameters=self.plain_params(),
             modulus=p,
             n_tasks=n_tasks,
             backend=backend,
             solver=solver,
-            kernel=make_kernel(kernel, bandwidth=bandwidth, depth=depth, dimension=dimension),
+            kernel=kernel,
             n_classes=check_classes(self.n_classes, p),
             iterations=iterations,
             agop_power=agop_power,
@@ -323,7 +339,11 @@ class RFMClassifier(FittedRFM):
             return
         self._set_fitted(
             settings,
-            FittedBackend(settings.backend, operations),
+            FittedBackend(
+                settings.backend,
+                operations,
+                "numpy" if isinstance(settings.kernel, CustomKernel) else "auto",
+            ),
             solver,
             run.data,
             columns(run.rows),

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import checks
-from ..operations import FittedBackend, memory
+from ..operations import CustomKernel, FittedBackend, memory
 from ..tasks import PairData, formula_of, input_dimension, pair_indices
 from ..training import Estimator, check_history, find_classes, unpack_array
 from .rounds import Settings
@@ -53,6 +53,11 @@ class FittedRFM(Estimator):
         self.n_iter_ = len(feature_matrices) - 1
 
     def fitted_state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        if isinstance(self._settings.kernel, CustomKernel):
+            raise TypeError(
+                f"save: expected a kernel by name, got {self._settings.kernel!r}: a file holds no "
+                "functions; pickle the model"
+            )
         arrays = {
             "X_train": self.X_train_,
             "y_train": self.y_train_,

@@ -74,7 +74,7 @@ def fit_many(
     for i, (given, run) in enumerate(zip(settings, runs, strict=True)):
         # Runs go together from the same round on, with as many earlier solutions.
         kept = run.machine_state["gram"].shape if "gram" in run.machine_state else None
-        key = (repr(given.parameters), run.data.n_classes, len(run.rows), kept)
+        key = (repr(given.parameters), given.kernel, run.data.n_classes, len(run.rows), kept)
         groups.setdefault(key, []).append(i)
     for group in groups.values():
         given = settings[group[0]]

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._version import __version__
 from ..files import write_arrays
+from ..operations import Kernel
 from ..tasks import Task
 from .data import encode_labels
 from .history import Row
@@ -218,7 +219,7 @@ def _plain(value: Any) -> Any:
         return int(value)
     if isinstance(value, numbers.Real):
         return float(value)
-    return None if value is None else str(value)
+    return value if value is None or isinstance(value, Kernel) else str(value)
 
 
 def stored_history(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
