@@ -227,6 +227,9 @@ def test_the_model_of_a_run_folder(command, options, tmp_path, capsys):
     np.testing.assert_array_equal(model.X_train_, split.X_train)
     model.save(tmp_path / "model.npz")
     np.testing.assert_array_equal(outputs(grokrfm.load(tmp_path / "model.npz")), outputs(model))
+    if command == "run":  # in the order of the operation, as the folder has it
+        last = model.at_iteration(2).history_["circulant_deviation"][0]
+        assert last == pytest.approx(model.history_["circulant_deviation"][2])
     rows = (folder / "metrics.jsonl").read_text().splitlines()
     for lines in (rows[:-1], [*rows[:-1], rows[-1][:-5]], ["[]"], [json.dumps({"epoch": "a"})]):
         (folder / "metrics.jsonl").write_text("\n".join(lines))
