@@ -226,6 +226,9 @@ def test_the_model_of_a_run_folder(command, options, tmp_path, capsys):
     np.testing.assert_array_equal(model.X_train_, split.X_train)
     model.save(tmp_path / "model.npz")
     np.testing.assert_array_equal(outputs(grokrfm.load(tmp_path / "model.npz")), outputs(model))
+    if command == "run":  # in the order of the operation, as the folder has it
+        last = model.at_iteration(2).history_["circulant_deviation"][0]
+        assert last == pytest.approx(model.history_["circulant_deviation"][2])
     (folder / "features.npz").write_bytes(b"")
     with pytest.raises(ValueError, match=r"features\.npz: expected"):
         grokrfm.load_run(folder)

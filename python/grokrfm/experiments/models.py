@@ -77,6 +77,7 @@ def load_run(folder: str | os.PathLike[str]) -> RFMClassifier | FCNClassifier:
             arrays["matrix_epochs/feature_matrix"] = arrays["feature_epochs"]
             return model.restore(history, arrays, {})
         solver = "cg" if history["cg_iterations"].any() else "cholesky"
-        return model.restore(history, arrays, {"solver": solver})
+        values = {"solver": solver, "operation": config["operation"]}
+        return model.restore(history, arrays, values)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: expected the features of a run, got {error}") from error
