@@ -1,9 +1,13 @@
 """Settings and fixtures of all tests."""
 
+import os
 import signal
 import sys
 import warnings
 from types import SimpleNamespace
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # before NumPy is there: a worker has one processor
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import pytest
 from grokrfm.cli import main

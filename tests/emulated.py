@@ -9,12 +9,14 @@ import importlib.util
 import shutil
 import subprocess
 import sysconfig
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pybind11
+from grokrfm.files import locked
 from grokrfm.operations.cuda import CudaOperations
 
 ROOT = Path(__file__).parent.parent
@@ -33,6 +35,16 @@ def _build():
     if module.exists():
         return module
     folder.mkdir(parents=True, exist_ok=True)
+    while True:  # one process builds, others wait for it
+        try:
+            with locked(folder):
+                return module if module.exists() else _compile(compiler, files, module)
+        except BlockingIOError:
+            time.sleep(0.1)
+
+
+def _compile(compiler, files, module):
+    folder = module.parent
     flags = [
         "-std=c++17",
         "-O1",
@@ -61,8 +73,7 @@ def _build():
         objects = list(pool.map(compile_one, sources))
     part = module.with_suffix(".part")
     subprocess.run([compiler, "-shared", *objects, "-o", str(part)], check=True)
-    part.replace(module)
-    return module
+    return part.replace(module)
 
 
 @cache

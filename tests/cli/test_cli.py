@@ -243,9 +243,9 @@ def test_help_and_info(run):
 @pytest.mark.parametrize(
     "command",
     [
-        ["run", "--iterations", "60", "--solver", "cg"],
-        ["run", "--iterations", "60", "--solver", "cholesky"],
-        ["train-net", "--epochs", "60", "--hidden-width", "128", "--record-every", "3"],
+        ["run", "--iterations", "30", "--solver", "cg"],
+        ["run", "--iterations", "30", "--solver", "cholesky"],
+        ["train-net", "--epochs", "30", "--hidden-width", "128", "--record-every", "3"],
     ],
     ids=["cg", "cholesky", "network"],
 )
@@ -255,7 +255,7 @@ def test_killed_run_resumes_to_the_same_history(command, run, tmp_path):
     assert whole.returncode == 0, whole.stderr
     broken = tmp_path / "broken"
     rounds_seen = []
-    for rounds in (1, 20):
+    for rounds in (1, 10):
         arguments = [command[0], "--resume", "broken"] if rounds_seen else [*settings, "broken"]
         process = subprocess.Popen(
             [*COMMAND, *arguments], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
@@ -268,12 +268,12 @@ def test_killed_run_resumes_to_the_same_history(command, run, tmp_path):
         process.kill()
         process.communicate()
         rounds_seen.append(metrics.read_text().count("\n"))
-    assert max(rounds_seen) < 61, "the run ended before it could be killed"
+    assert max(rounds_seen) < 31, "the run ended before it could be killed"
     done = run(command[0], "--resume", "broken")
     assert done.returncode == 0, done.stderr
     # From its checkpoint on, which may miss the last round that was written.
     again = len(re.findall(r"^(?:iteration|epoch) ", done.stdout, re.MULTILINE))
-    assert 61 - rounds_seen[-1] <= again <= 62 - rounds_seen[-1]
+    assert 31 - rounds_seen[-1] <= again <= 32 - rounds_seen[-1]
     histories = [
         [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
         for name in ("whole", "broken")

@@ -145,17 +145,16 @@ def test_one_process_makes_figures_in_a_folder(folder, run):
     assert run(*again).returncode == 0
 
 
-def test_figures_leave_the_backend_alone(tmp_path):
+def test_figures_leave_the_backend_alone(folder):
     code = (
         "import matplotlib, sys; matplotlib.rcParams['backend'] = 'pdf'\n"
         "from grokrfm import figures\n"
-        "figures.make_figures(sys.argv[1], ['A1'], figures.Settings(quick=True))\n"
+        "figures.make_figures(sys.argv[1], ['A1'], figures.Settings(quick=True, n_seeds=2))\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
         "assert matplotlib.rcParams['backend'] == 'pdf'"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], stderr=subprocess.PIPE)
+    done = subprocess.run([sys.executable, "-c", code, str(folder)], stderr=subprocess.PIPE)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "figure_A1.png").exists()
 
 
 @pytest.mark.parametrize(

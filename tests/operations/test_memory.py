@@ -225,8 +225,8 @@ def test_nothing_is_refused_where_the_system_does_not_tell(monkeypatch):
     [
         (61, {"kernel": "gaussian", "dtype": "float64", "iterations": 3}, False),
         (61, {"solver": "cholesky", "dtype": "float64", "iterations": 3}, False),
-        (113, {"iterations": 30, "tol": 1e-2}, False),
-        (113, {"iterations": 30, "tol": 1e-2}, True),
+        (79, {"iterations": 8, "tol": 1e-2}, False),
+        (79, {"iterations": 8, "tol": 1e-2}, True),
     ],
     ids=["dense", "cholesky", "cg", "cg with checkpoints"],
 )

@@ -145,7 +145,7 @@ def test_checkpoints_survive_a_file(tmp_path):
     np.testing.assert_array_equal(resumed.history_["test_mse"], whole.history_["test_mse"])
 
 
-@pytest.mark.filterwarnings("ignore::grokrfm.SolverWarning")
+@pytest.mark.filterwarnings("ignore::grokrfm.SolverWarning", "ignore::RuntimeWarning")
 def test_an_overflow_names_its_iteration():
     split = ModularTask("x+y", 7).split(0.5)
     model = RFMClassifier(7, agop_power=50.0, iterations=12)
