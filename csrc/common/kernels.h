@@ -2,7 +2,7 @@
 //
 // A kernel is a functor with the value h and the slopes dh/ds and dh/dq_z; it is written once for
 // host and device, and nothing else in the code knows which kernel it runs. To add one: write the
-// functor, add its name and it below, name it in python/grokrfm/kernels.py.
+// functor, add its name and it below, name it in python/grokrfm/operations/kernels.py.
 #pragma once
 
 #include <stdexcept>

@@ -1,5 +1,5 @@
 // The operations of grokrfm._cpu: each register_* adds some to the module. Documentation for users
-// stands in python/grokrfm/cpp.py.
+// stands in python/grokrfm/operations/cpp.py.
 #pragma once
 
 #include <pybind11/pybind11.h>

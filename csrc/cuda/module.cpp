@@ -1,6 +1,7 @@
 // grokrfm._cuda: the bindings. Each takes views of arrays on the device, the results' among them,
-// and puts the operation onto the stream. Documentation for users stands in python/grokrfm/cuda.py.
-// With GROKRFM_EMULATED the same on NumPy arrays, for tests without a GPU.
+// and puts the operation onto the stream. Documentation for users stands in
+// python/grokrfm/operations/cuda.py. With GROKRFM_EMULATED the same on NumPy arrays, for tests
+// without a GPU.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 

@@ -149,5 +149,6 @@ def test_checkpoints_survive_a_file(tmp_path):
 def test_an_overflow_names_its_iteration():
     split = ModularTask("x+y", 7).split(0.5)
     model = RFMClassifier(7, agop_power=50.0, iterations=12)
-    with pytest.raises(np.linalg.LinAlgError, match=r"iteration [23]: .*eigenvalues did not converge"):
+    message = r"iteration [23]: .*eigenvalues did not converge"
+    with pytest.raises(np.linalg.LinAlgError, match=message):
         model.fit(split.X_train, split.y_train)
