@@ -11,15 +11,16 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ..operations import BACKENDS
 from ..tasks import OPERATIONS
 from ..training import DTYPES, Estimator, Row
 
 Option = tuple[type, Sequence[str] | None, str]  # type, names to choose from, help
-COMMON_OPTIONS: dict[str, Option] = {
-    "backend": (str, BACKENDS, "where the operations run"),
-    "dtype": (str, DTYPES, "precision of the run"),
-}
+DTYPE: Option = (str, DTYPES, "precision of the run")
+
+
+def backend_option(names: Sequence[str]) -> Option:
+    """The option of an estimator with these backends."""
+    return str, names, "where the operations run"
 
 
 @dataclass(frozen=True)

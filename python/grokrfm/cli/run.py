@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..operations import KERNELS
+from ..operations import BACKENDS, KERNELS
 from ..rfm import CENTERINGS, SOLVERS, FeatureMeasures, RFMClassifier
 from ..training import Row
-from .options import COMMON_OPTIONS, Option, TrainingCommand
+from .options import DTYPE, Option, TrainingCommand, backend_option
 
 # n_classes and n_tasks follow from the task
 _OPTIONS: dict[str, Option] = {
@@ -21,7 +21,8 @@ _OPTIONS: dict[str, Option] = {
     "solver": (str, SOLVERS, "linear solver"),
     "tol": (float, None, "relative residual at which conjugate gradients stop"),
     "depth": (int, None, "hidden layers of the ntk kernel"),
-    **COMMON_OPTIONS,
+    "backend": backend_option(BACKENDS),
+    "dtype": DTYPE,
 }
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ..network import FCNClassifier, NetworkMeasures
+from ..network import NETWORK_BACKENDS, FCNClassifier, NetworkMeasures
 from ..operations import ACTIVATIONS, OPTIMIZERS
 from ..training import Row
-from .options import COMMON_OPTIONS, Option, TrainingCommand
+from .options import DTYPE, Option, TrainingCommand, backend_option
 
 _OPTIONS: dict[str, Option] = {
     "modulus": (int, None, "p, the number of residues"),
@@ -22,7 +22,8 @@ _OPTIONS: dict[str, Option] = {
     "agop_penalty": (float, None, "weight of the AGOP's trace in the loss"),
     "optimizer": (str, OPTIMIZERS, "optimizer"),
     "initialization_scale": (float, None, "initial weights are uniform on +-scale/sqrt(fan-in)"),
-    **COMMON_OPTIONS,
+    "backend": backend_option(NETWORK_BACKENDS),
+    "dtype": DTYPE,
 }
 
 
