@@ -272,7 +272,6 @@ def test_interrupts_over_the_life_of_a_run(interruptible, tmp_path):
     interrupts = Interrupts(tmp_path)
     interrupts.trial("run", signal.SIGINT, 0.1)
     interrupts.trial("train-net", signal.SIGTERM, 0.6)
-    interrupts.trial("run", signal.SIGINT, 0.9)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")

@@ -213,14 +213,14 @@ def test_ranges_of_classes_add_up(operations):
         (47, "x-y", 5),
         (47, "x*y", 6),
         (61, "x/y", 7),
-        (79, "x+y", 8),
+        (67, "x+y", 8),
     ],
 )
 def test_accuracy_curve_in_single_precision_follows_cholesky_in_double(p, operation, seed):
     split = ModularTask(operation, p).split(0.5, seed)
 
     def curve(**parameters):
-        model = RFMClassifier(p, iterations=20 if p < 79 else 14, **parameters)
+        model = RFMClassifier(p, iterations=20 if p < 67 else 14, **parameters)
         model.fit(split.X_train, split.y_train, (split.X_test, split.y_test))
         assert model.solver_ == parameters["solver"]
         return model.history_

@@ -57,6 +57,7 @@ class _Plan:
     split: Split
     model: Any
     recorders: list[Callable[[Any], object]]
+    memory: int  # bytes
 
     @property
     def total(self) -> int:
@@ -172,7 +173,7 @@ def _plan(command: TrainingCommand, given: dict[str, Any]) -> _Plan:
     if count is None:
         count = int(check_fraction("train_fraction", settings.train_fraction) * pairs)
     count = min(check_integer("train_count", count), pairs)
-    model.require_memory(count, pairs - count)
+    need = model.require_memory(count, pairs - count)
     task = ModularTask(settings.operation, settings.modulus)
     split = task.split(
         settings.train_fraction,
@@ -181,7 +182,7 @@ def _plan(command: TrainingCommand, given: dict[str, Any]) -> _Plan:
         train_count=getattr(settings, "train_count", None),
     )
     model.set_params(n_classes=task.n_classes)
-    return _Plan(command, settings, task, split, model, command.callbacks(settings))
+    return _Plan(command, settings, task, split, model, command.callbacks(settings), need)
 
 
 def _run(
@@ -206,7 +207,7 @@ def _run(
         return complete or interrupted
 
     progress = Progress(command.unit, plan.total, command.columns)
-    print(f"grokrfm {__version__}: {plan.title}")
+    print(f"grokrfm {__version__}: {plan.title}; up to {plan.memory / 1e6:.0f} MB of memory")
     began = time.perf_counter()
     try:
         plan.model.fit(

@@ -186,11 +186,17 @@ class FCNClassifier(Estimator):
             training=training,
         )
 
-    def require_memory(self, n_train: int, n_test: int) -> None:
-        """Raise MemoryError if training on so many pairs cannot fit, before there are any pairs."""
+    def require_memory(self, n_train: int, n_test: int) -> int:
+        """Return the bytes of training on so many pairs, before there are any pairs.
+
+        Raises
+        ------
+        MemoryError
+            If they are not available.
+        """
         settings = self.check_parameters()
         data = PairData.of_size(n_train, n_test, settings.modulus, settings.n_classes)
-        _require_memory(settings, data)
+        return _require_memory(settings, data)
 
     def fit(
         self,
@@ -378,13 +384,13 @@ class FCNClassifier(Estimator):
         return self.network_.outputs(inputs)
 
 
-def _require_memory(settings: Settings, data: PairData) -> None:
+def _require_memory(settings: Settings, data: PairData) -> int:
     d, h, c = data.dimension, settings.hidden_width, data.n_classes
     batch = min(settings.training.batch_size, len(data.train))
     numbers = 8 * (d + c) * h + 4 * batch * h + 2 * (len(data.train) + len(data.test)) * c
     if settings.training.agop_penalty:
         numbers += 4 * h * h
-    memory.require(
+    return memory.require(
         numbers * settings.dtype.itemsize + (16 << 20),
         memory.available_bytes(),
         f"a network of width {h}",

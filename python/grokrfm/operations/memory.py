@@ -15,12 +15,13 @@ def available_bytes() -> int | None:
     return min(figures, default=None)
 
 
-def require(need: int, available: int | None, purpose: str, advice: str) -> None:
-    """Raise MemoryError, naming both, if `need` bytes are more than are available."""
+def require(need: int, available: int | None, purpose: str, advice: str) -> int:
+    """Return `need`; raise MemoryError, naming both, if so many bytes are not available."""
     if available is not None and need > available:
         raise MemoryError(
             f"{purpose} needs {need / 1e9:.2f} GB, {available / 1e9:.2f} GB are available; {advice}"
         )
+    return need
 
 
 def _machine() -> int | None:

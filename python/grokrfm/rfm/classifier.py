@@ -300,10 +300,13 @@ class RFMClassifier(FittedRFM):
             dtype=np.dtype(dtype),
         )
 
-    def require_memory(self, n_train: int, n_test: int) -> None:
-        """Raise MemoryError if a run on so many pairs cannot fit, before there are any pairs.
+    def require_memory(self, n_train: int, n_test: int) -> int:
+        """Return the bytes of a run on so many pairs, with checkpoints, before there are any pairs.
 
-        One with checkpoints, as the command line has them.
+        Raises
+        ------
+        MemoryError
+            If they are not available.
         """
         settings = self.check_parameters()
         n_tasks, solver = settings.n_tasks, settings.solver
@@ -312,7 +315,7 @@ class RFMClassifier(FittedRFM):
             on_the_grid = quadratic_form(settings.kernel) is not None and n_tasks == 1
             solver = "cg" if on_the_grid else "cholesky"
         operations, itemsize = make_operations(settings.backend), settings.dtype.itemsize
-        require_memory(solver, [data], itemsize, settings.iterations + 1, operations, True)
+        return require_memory(solver, [data], itemsize, settings.iterations + 1, operations, True)
 
     def prepare(
         self,

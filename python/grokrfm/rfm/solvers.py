@@ -74,10 +74,10 @@ def require_memory(
     matrices: int,
     operations: Operations,
     checkpoints: bool = False,
-) -> None:
-    """Raise MemoryError if runs, side by side, that keep that many feature matrices cannot fit.
+) -> int:
+    """Return the bytes of runs side by side that keep that many feature matrices.
 
-    They are kept one by one and at the end as one array. A checkpoint, if one is held at a time,
+    Raises MemoryError if they are not available. The matrices are kept one by one and at the end as one array. A checkpoint, if one is held at a time,
     has another copy of them, and the last solutions.
     """
     if solver == "cg":
@@ -93,11 +93,12 @@ def require_memory(
     advice = "use fewer training pairs or dtype='float32'" + (
         "" if solver == "cg" else ", or solver='cg' where it applies"
     )
+    on_host = 0
     if operations.device.xp is np:
         need += kept
     else:
-        memory.require(kept, memory.available_bytes(), purpose, advice)
-    memory.require(need, operations.device.available_bytes(), purpose, advice)
+        on_host = memory.require(kept, memory.available_bytes(), purpose, advice)
+    return on_host + memory.require(need, operations.device.available_bytes(), purpose, advice)
 
 
 def make_machine(
