@@ -77,8 +77,9 @@ def require_memory(
 ) -> int:
     """Return the bytes of runs side by side that keep that many feature matrices.
 
-    Raises MemoryError if they are not available. The matrices are kept one by one and at the end as one array. A checkpoint, if one is held at a time,
-    has another copy of them, and the last solutions.
+    Raises MemoryError if they are not available. The matrices are kept one by one and at the end
+    as one array. A checkpoint, if one is held at a time, has another copy of them, and the last
+    solutions.
     """
     if solver == "cg":
         need = ConjugateGradientMachine.required_bytes(runs, itemsize, operations)
