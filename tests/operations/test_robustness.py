@@ -105,13 +105,16 @@ needs_limits = pytest.mark.skipif(
 
 
 @needs_limits
-@pytest.mark.parametrize("operation", SHARED)
-def test_work_is_complete_with_the_threads_that_can_be_had(operation):
+def test_work_is_complete_with_the_threads_that_can_be_had():
     python(
         OPERATIONS,
-        f"expected = {operation}(64)",
+        f"operations = [{', '.join(SHARED)}]",
+        "expected = [operation(64) for operation in operations]",
         SHORT_OF_THREADS,
-        f"np.testing.assert_array_equal({operation}(64), expected)",
+        """
+        for operation, result in zip(operations, expected, strict=True):
+            np.testing.assert_array_equal(operation(64), result, operation.__name__)
+        """,
         preexec_fn=large_stacks,
     )
 
