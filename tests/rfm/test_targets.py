@@ -48,7 +48,7 @@ def test_other_seeds(operation, seed):
 
 
 def test_gaussian():
-    accuracy = history(kernel="gaussian", dtype="float64")["test_accuracy"]
+    accuracy = history(kernel="gaussian")["test_accuracy"]
     assert accuracy[11] < 0.31 < accuracy[13]
     assert accuracy[15] < 0.95 < accuracy[17]
     assert accuracy[28] == 1
@@ -79,7 +79,7 @@ def test_the_transition_sharpens(p, lower, upper):
     [(0.25, 0, 0.02), (0.3, 0.005, 0.1), (0.35, 0.15, 0.4), (0.4, 0.6, 0.85)],
 )
 def test_gaussian_over_the_training_fraction(fraction, lower, upper):
-    run = history(iterations=25, fraction=fraction, kernel="gaussian", dtype="float64")
+    run = history(iterations=25, fraction=fraction, kernel="gaussian")
     assert lower <= run["test_accuracy"][-1] <= upper
 
 
