@@ -48,6 +48,7 @@ def grid_round(
     solutions: _Floating,
     own: _Floating,
     first_class: int = 0,
+    targets: _Floating | None = None,
     threads: int = 1,
 ) -> dict[str, Any]: ...
 def matrix_power(matrix: _Floating, exponent: float) -> _Floating: ...
