@@ -61,6 +61,13 @@ struct Solutions {
     T* of(std::ptrdiff_t c, std::ptrdiff_t k) const { return data + (c * depth + k) * n; }
 };
 
+// Further right-hand sides, k x n, and the relative residual at which they are done.
+template <class T>
+struct Targets {
+    Matrix<const T> rows;
+    double tolerance;
+};
+
 // Sums over a range of classes; ranges add up. A class whose numbers are not finite shows in them,
 // in its residual and in its own outputs, but not in what the other classes get. A start that is
 // not finite counts as zeros.
@@ -86,8 +93,8 @@ inline void check_extents(std::ptrdiff_t d, std::ptrdiff_t classes) {
         throw std::invalid_argument("solutions: expected one column at least, got none");
 }
 
-// Solves, evaluates and sums for a range of classes from first_class on, and solves for the rows of
-// targets, k x n, to which the last k columns of the solutions belong. A solve puts its solutions
+// Solves, evaluates and sums for a range of classes from first_class on, and solves for the
+// targets, to which the last columns of the solutions belong. A solve puts its solutions
 // in front and drops the oldest. own: p x p, the output of each pair's own class where that class
 // is in the range. iterations, residuals: one entry a column.
 //
@@ -95,7 +102,7 @@ inline void check_extents(std::ptrdiff_t d, std::ptrdiff_t classes) {
 // (or of one), and holds 13 p x p arrays of its own; 16 more are shared.
 template <class T>
 GridSums<T> grid_round(const GridProblem<T>& problem, std::int32_t first_class,
-                       Matrix<const T> targets, Solutions<T> solutions, Matrix<T> own,
+                       const Targets<T>& targets, Solutions<T> solutions, Matrix<T> own,
                        std::int32_t* iterations, double* residuals, int threads);
 
 }  // namespace grokrfm

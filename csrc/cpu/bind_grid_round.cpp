@@ -38,7 +38,8 @@ void register_grid_round(py::module_& module) {
            const py::array& train_labels, const py::array& test_labels, const py::array& coarse,
            const py::array& moment, double tolerance, int max_iterations,
            const std::vector<double>& prediction, const py::array& solutions, const py::array& own,
-           std::int64_t first_class, const std::optional<py::array>& targets, int threads) {
+           std::int64_t first_class, const std::optional<py::array>& targets,
+           double target_tolerance, int threads) {
             require_at_least(1, threads, "threads");
             require_at_least(0, max_iterations, "max_iterations");
             require_at_least(0, first_class, "first_class");
@@ -81,8 +82,8 @@ void register_grid_round(py::module_& module) {
                 auto* values = residuals.mutable_data();
                 GridSums<T> sums;
                 without_gil([&] {
-                    sums = grid_round<T>(problem, static_cast<std::int32_t>(first_class), dense,
-                                         last, own_view, counts, values, threads);
+                    sums = grid_round<T>(problem, static_cast<std::int32_t>(first_class),
+                                         Targets<T>{dense, target_tolerance}, last, own_view, counts, values, threads);
                 });
                 return py::dict(
                     arg("zqz") = square_array(sums.zqz, d), arg("tz") = square_array(sums.tz, d),
@@ -98,7 +99,7 @@ void register_grid_round(py::module_& module) {
         arg("train_labels").noconvert(), arg("test_labels").noconvert(), arg("coarse").noconvert(),
         arg("moment").noconvert(), arg("tolerance"), arg("max_iterations"), arg("prediction"),
         arg("solutions").noconvert(), arg("own").noconvert(), arg("first_class") = 0,
-        arg("targets") = py::none(), arg("threads") = 1);
+        arg("targets") = py::none(), arg("target_tolerance") = 0.0, arg("threads") = 1);
 }
 
 }  // namespace grokrfm

@@ -214,15 +214,15 @@ void merge(const GridSums<T>& from, GridSums<T>& to) {
 
 template <class T>
 GridSums<T> grid_round(const GridProblem<T>& problem, std::int32_t first_class,
-                       Matrix<const T> targets, Solutions<T> solutions, Matrix<T> own,
+                       const Targets<T>& targets, Solutions<T> solutions, Matrix<T> own,
                        std::int32_t* iterations, double* residuals, int threads) {
-    const std::ptrdiff_t columns = solutions.columns, classes = columns - targets.rows;
+    const std::ptrdiff_t columns = solutions.columns, classes = columns - targets.rows.rows;
     check_extents(problem.feature_matrix.rows, columns);
     const GridRound<T> round(problem, first_class, classes, targets);
     threads = static_cast<int>(std::clamp<std::ptrdiff_t>(threads, 1, columns));
     const auto grid_bytes = round.map.p * round.map.pitch * static_cast<std::ptrdiff_t>(sizeof(T));
     const Division of_classes(0, classes, threads, grid_bytes);
-    const Division of_targets(classes, targets.rows, threads, grid_bytes);
+    const Division of_targets(classes, targets.rows.rows, threads, grid_bytes);
     const BlockShape widest{round.map.p, round.map.pitch,
                             std::max(of_classes.widest(), of_targets.widest())};
     // Each thread makes its own, so that their memory is touched in parallel.
@@ -241,9 +241,9 @@ GridSums<T> grid_round(const GridProblem<T>& problem, std::int32_t first_class,
     return std::move(total);
 }
 
-template GridSums<float> grid_round(const GridProblem<float>&, std::int32_t, Matrix<const float>,
+template GridSums<float> grid_round(const GridProblem<float>&, std::int32_t, const Targets<float>&,
                                     Solutions<float>, Matrix<float>, std::int32_t*, double*, int);
-template GridSums<double> grid_round(const GridProblem<double>&, std::int32_t, Matrix<const double>,
+template GridSums<double> grid_round(const GridProblem<double>&, std::int32_t, const Targets<double>&,
                                      Solutions<double>, Matrix<double>, std::int32_t*, double*,
                                      int);
 

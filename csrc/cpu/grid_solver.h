@@ -53,11 +53,11 @@ std::vector<T> mask_of(Matrix<const std::int32_t> labels, std::ptrdiff_t pitch) 
 template <class T>
 struct GridRound {
     GridRound(const GridProblem<T>& given, std::int32_t first, std::ptrdiff_t n_classes,
-              Matrix<const T> dense)
+              const Targets<T>& others)
         : problem(given),
           first_class(first),
           classes(n_classes),
-          targets(dense),
+          targets(others),
           train(given.train_labels, first, classes),
           test(given.test_labels, first, classes),
           map(given.feature_matrix, given.form),
@@ -71,7 +71,7 @@ struct GridRound {
     const GridProblem<T>& problem;
     const std::int32_t first_class;
     const std::ptrdiff_t classes;   // the first columns
-    const Matrix<const T> targets;  // of the others, one a row
+    const Targets<T> targets;       // of the others
     const LabelledPairs train, test;
     const GridOperator<T> map;
     const std::vector<T> train_mask, test_mask;
@@ -95,6 +95,7 @@ class GridSolver {
     void run(BlockShape block, std::ptrdiff_t row, Solutions<T> solutions) {
         shape = block;
         row_ = row;
+        tolerance_ = row < round_.classes ? round_.problem.tolerance : round_.targets.tolerance;
         classes.assign(static_cast<std::size_t>(shape.m), {});
         for (std::size_t c = 0; c < classes.size(); ++c)
             classes[c].target_norm = ConjugateGradients::norm_of_targets(
@@ -172,7 +173,7 @@ class GridSolver {
     void solve() {
         for (int left = round_.problem.max_iterations; left > 0;) {
             const double before = worst();
-            if (before <= round_.problem.tolerance) return;
+            if (before <= tolerance_) return;
             left -= iterate(left);
             evaluate();
             if (is_last_pass(before, worst())) return;
@@ -195,10 +196,10 @@ class GridSolver {
             const std::vector<double> curvature = energies(direction);
             for (std::size_t c = 0; c < classes.size(); ++c)
                 step[c] =
-                    static_cast<T>(classes[c].step_length(curvature[c], round_.problem.tolerance));
+                    static_cast<T>(classes[c].step_length(curvature[c], tolerance_));
             take_step(step, image);
             if (interrupted()) throw Interrupted{};
-            if (done == most || worst() <= round_.problem.tolerance) return done;
+            if (done == most || worst() <= tolerance_) return done;
         }
     }
 
@@ -292,8 +293,8 @@ class GridSolver {
     double target_squares(std::ptrdiff_t column) const {
         if (column < round_.classes)
             return static_cast<double>(round_.train.count(static_cast<std::size_t>(column)));
-        const T* target = round_.targets.row(column - round_.classes);
-        return loops<T>().precise_dot(target, target, round_.targets.columns);
+        const T* target = round_.targets.rows.row(column - round_.classes);
+        return loops<T>().precise_dot(target, target, round_.targets.rows.columns);
     }
 
     // Calls body(c, position in a block, entry) for the entries of the right-hand sides; those of
@@ -306,7 +307,7 @@ class GridSolver {
             });
         else
             for (std::ptrdiff_t c = 0; c < shape.m; ++c) {
-                const T* target = round_.targets.row(row_ + c - round_.classes);
+                const T* target = round_.targets.rows.row(row_ + c - round_.classes);
                 for_training([&](std::ptrdiff_t i, std::ptrdiff_t at) {
                     body(static_cast<std::size_t>(c),
                          static_cast<std::size_t>(at + c * shape.pitch), target[i]);
@@ -325,6 +326,7 @@ class GridSolver {
     std::vector<T> residual_, scaled_, coarse_columns_;
     std::vector<T> start_;  // of one class, the training pairs in row-major order
     std::ptrdiff_t row_ = 0;
+    double tolerance_ = 0;
 };
 
 }  // namespace grokrfm

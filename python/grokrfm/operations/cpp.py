@@ -65,6 +65,7 @@ class CppOperations(Operations):
         own: Any,
         first_class: int = 0,
         targets: Any = None,
+        target_tolerance: float = 0.0,
     ) -> GridSums:
         with self.device.own_threads() as threads:
             sums = _cpu.grid_round(
@@ -73,6 +74,7 @@ class CppOperations(Operations):
                 own=own,
                 first_class=first_class,
                 targets=targets,
+                target_tolerance=target_tolerance,
                 threads=threads,
             )
         return GridSums(**sums)

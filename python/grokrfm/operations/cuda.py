@@ -192,6 +192,7 @@ class CudaOperations(ArrayNetworks):
         own: Any,
         first_class: int = 0,
         targets: Any = None,
+        target_tolerance: float = 0.0,
     ) -> GridSums:
         """Solve, evaluate and sum, for one run or for several that share a leading axis.
 

@@ -206,6 +206,7 @@ def grid_round(
     own: Any,
     first_class: int = 0,
     targets: Any = None,
+    target_tolerance: float = 0.0,
 ) -> GridSums:
     """Solve, evaluate and sum for the classes first_class … first_class + c − 1.
 
@@ -224,15 +225,16 @@ def grid_round(
     own : array, shape (p, p)
         Receives the output of each pair's own class, where that is in the range.
     targets : array, shape (r, n), optional
-        Further right-hand sides.
+        Further right-hand sides, done at a relative residual of target_tolerance.
     """
     M, form, ridge = problem.feature_matrix, problem.form, problem.ridge
     train_labels, test_labels = problem.train_labels, problem.test_labels
-    tolerance = problem.tolerance
     p, columns = len(train_labels), len(solutions)
     c = columns - (0 if targets is None else len(targets))
     trained = train_labels >= 0
     mask = trained.astype(M.dtype)
+    tolerance = xp.full(columns, problem.tolerance)
+    tolerance[c:] = target_tolerance
     Y = xp.zeros((columns, p, p), dtype=M.dtype)
     Y[:c] = train_labels[None] == xp.arange(first_class, first_class + c)[:, None, None]
     if targets is not None:
@@ -273,8 +275,8 @@ def grid_round(
         R = Y - times_kernel(V)
         left = problem.max_iterations
         while left > 0:
-            before = xp.where(stopped, 0, relative(R)).max()
-            if before <= tolerance:
+            before = xp.where(stopped, 0, relative(R) / tolerance).max()
+            if before <= 1:
                 break
             Z = precondition(R)
             P, product = Z, dots(R, Z)
@@ -295,7 +297,7 @@ def grid_round(
                 P, product = Z + factor[:, None, None] * P, following
                 left -= 1
             R = Y - times_kernel(V)
-            if xp.where(stopped, 0, relative(R)).max() > 0.5 * before:
+            if xp.where(stopped, 0, relative(R) / tolerance).max() > 0.5 * before:
                 break
         solutions[:, 1:] = solutions[:, :-1].copy()
         solutions[:, 0] = V[:, trained]

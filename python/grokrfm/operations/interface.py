@@ -78,6 +78,7 @@ class Operations(ABC):
         own: Any,
         first_class: int = 0,
         targets: Any = None,
+        target_tolerance: float = 0.0,
     ) -> GridSums:
         """Solve, evaluate and sum for columns; see `grid.grid_round`."""
 

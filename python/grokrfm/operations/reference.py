@@ -149,8 +149,11 @@ class ArrayOperations(ArrayNetworks):
         own: Any,
         first_class: int = 0,
         targets: Any = None,
+        target_tolerance: float = 0.0,
     ) -> GridSums:
-        return grid.grid_round(self.device.xp, problem, solutions, own, first_class, targets)
+        return grid.grid_round(
+            self.device.xp, problem, solutions, own, first_class, targets, target_tolerance
+        )
 
     def matrix_power(self, G: Any, exponent: float) -> Any:
         xp = self.device.xp

@@ -91,7 +91,8 @@ class RFMClassifier(FittedRFM):
         to the smallest training fraction that generalises take more. None and n_classes are exact.
     eval_pairs : int, optional
         With agop_classes, k ≥ 0: no round solves for all classes any more, and the accuracy is that
-        of k evaluation pairs drawn once, whose outputs take one solve each. The work of a round no
+        of k evaluation pairs drawn once, whose outputs take one solve each, to a relative residual
+        of 1e-3 or `tol`, whichever is larger. The work of a round no
         longer grows with the number of classes, and no dual coefficients are kept. The accuracy on
         training pairs is NaN then, losses are over the drawn classes. None evaluates all pairs, by
         all classes.

@@ -76,11 +76,13 @@ class GridColumns:
         kernel: Kernel,
         grid: GridEvaluator,
         tolerance: float,
+        pair_tolerance: float,
         max_iterations: int,
     ) -> None:
         [data] = grid.runs
         self.operations, self.kernel, self.data, self.grid = operations, kernel, data, grid
-        self.tolerance, self.max_iterations = tolerance, max_iterations
+        self.tolerance, self.pair_tolerance = tolerance, pair_tolerance
+        self.max_iterations = max_iterations
         order = np.argsort(data.train @ [data.modulus, 1])  # row-major
         self.labels = data.train_labels[order]
         self.inputs = operations.device.asarray(
@@ -116,7 +118,9 @@ class GridColumnsOfMetric:
         if start is not None:
             solutions[m:, 0] = start
         own = xp.zeros(problem.train_labels.shape, dtype=M.dtype)
-        sums = operations.grid_round(problem, solutions, own, targets=targets)
+        sums = operations.grid_round(
+            problem, solutions, own, targets=targets, target_tolerance=of.pair_tolerance
+        )
 
         def losses(labels: Any, squares: Any) -> Scores:
             chosen = (labels >= 0) & (labels < m)

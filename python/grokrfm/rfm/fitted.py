@@ -212,6 +212,7 @@ class FittedRFM(Estimator):
             ridge=settings.ridge,
             centred=settings.centred,
             tolerance=settings.tolerance,
+            pair_tolerance=settings.tolerance,
         )
         return columns.at(self._on_device(self.feature_matrix_))
 

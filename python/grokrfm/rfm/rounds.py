@@ -165,7 +165,9 @@ def run_rounds(
         If they cannot fit into the available memory, before any work.
     """
     data, itemsize = [run.data for run in runs], settings.dtype.itemsize
-    require_memory(solver, data, itemsize, settings.iterations + 1, operations, settings.sampling)
+    require_memory(
+        solver, data, itemsize, settings.iterations + 1, operations, sampling=settings.sampling
+    )
     machine = make_machine(
         solver,
         operations,

@@ -33,10 +33,12 @@ class SampledMachine:
         drawn_pairs: NDArray[np.int64],
         dtype: Any,
         tolerance: float,
+        pair_tolerance: float,
     ) -> None:
         self._operations, self._columns, self._data = operations, columns, data
         self._pairs, self._labels = data.test[drawn_pairs], data.test_labels[drawn_pairs]
-        self._dtype, self._tolerance = np.dtype(dtype), tolerance
+        self._dtype = np.dtype(dtype)
+        self._limits = tuple(tolerable_residual(t, dtype) for t in (tolerance, pair_tolerance))
         self._solutions: Any = None
 
     @staticmethod
@@ -68,9 +70,10 @@ class SampledMachine:
         self._solutions = solved.solutions
         hits = int((solved.outputs.argmax(axis=1) == self._labels).sum())
         accuracy, error = sampled_accuracy(hits, len(self._pairs), len(self._data.test))
-        residual = float(solved.residuals.max())
-        limit = tolerable_residual(self._tolerance, self._dtype)
-        missed = int((solved.residuals > limit).sum())
+        # The history's residual is that of the classes, which the features come from.
+        of_classes, of_pairs = np.split(solved.residuals, [len(classes)])
+        residual = float(of_classes.max())
+        missed = int((of_classes > self._limits[0]).sum() + (of_pairs > self._limits[1]).sum())
         return [
             Evaluation(
                 train=solved.train,
@@ -78,6 +81,6 @@ class SampledMachine:
                 residual=residual,
                 agop=lambda: scaled_to_all(solved.agop(), len(classes), c),
                 cg_iterations=solved.cg_iterations,
-                complaint=missed_tolerance(missed, residual) if missed else "",
+                complaint=missed_tolerance(missed, float(solved.residuals.max())) if missed else "",
             )
         ]
