@@ -239,7 +239,7 @@ def grid_round(
     Y[:c] = train_labels[None] == xp.arange(first_class, first_class + c)[:, None, None]
     if targets is not None:
         Y[c:, trained] = targets
-    target_norms = xp.sqrt(Y.sum(axis=(1, 2)))
+    target_norms = xp.sqrt((Y * Y).sum(axis=(1, 2)))
     target_norms = xp.where(target_norms > 0, target_norms, 1)
 
     def scatter(compact: Any) -> Any:
@@ -304,7 +304,7 @@ def grid_round(
     f = apply(M, form, V, xp)
     residuals = relative(Y - mask * f - ridge * V)
     f, V = f[:c], V[:c]
-    for known in (train_labels, test_labels):
+    for known in (train_labels, test_labels) if c else ():
         here = (known >= first_class) & (known < first_class + c)
         own[here] = xp.take_along_axis(
             f, xp.clip(known - first_class, 0, c - 1)[None].astype(xp.int64), axis=0
