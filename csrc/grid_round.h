@@ -61,7 +61,9 @@ struct Solutions {
     T* of(std::ptrdiff_t c, std::ptrdiff_t k) const { return data + (c * depth + k) * n; }
 };
 
-// Further right-hand sides, k x n, and the relative residual at which they are done.
+// Further right-hand sides, k x n, and the relative residual at which they are done. It is that of
+// the recursion where the tolerance is 1000 units of the last place or more: the two differ by some
+// units then, and the operator is applied once less.
 template <class T>
 struct Targets {
     Matrix<const T> rows;
