@@ -16,6 +16,10 @@
 // round to round: the start is a given combination of the last ones, scaled per class to the
 // smallest error.
 //
+// The right-hand sides are the indicators of the classes, and any others that a caller has: with
+// k(., x*) of a pair the solution beta tells all outputs there, f_c(x*) = sum of beta over the
+// training pairs of class c. These are solved alone: no scores, nothing for the AGOP.
+//
 // The gradient of f is 2 M (pairs Z M + norms t I) x, so the AGOP needs of a block of classes only
 // sum_c Z Q Z (Q = M S M, S the second moment of the training inputs), sum_c t Z and sum_c t^2:
 // 12 p^3 flops a class.
@@ -48,13 +52,20 @@ struct GridProblem {
     std::vector<double> prediction;           // weights of the last solutions, newest first
 };
 
-// The last solutions of a range of classes, newest first: classes x depth x n, the training pairs
-// in row-major order.
+// The last solutions of the columns, newest first: columns x depth x n, the training pairs in
+// row-major order.
 template <class T>
 struct Solutions {
     T* data;
-    std::ptrdiff_t classes, depth, n;
+    std::ptrdiff_t columns, depth, n;
     T* of(std::ptrdiff_t c, std::ptrdiff_t k) const { return data + (c * depth + k) * n; }
+};
+
+// Further right-hand sides, k x n, and the relative residual at which they are done.
+template <class T>
+struct Targets {
+    Matrix<const T> rows;
+    double tolerance;
 };
 
 // Sums over a range of classes; ranges add up. A class whose numbers are not finite shows in them,
@@ -79,15 +90,19 @@ inline void check_extents(std::ptrdiff_t d, std::ptrdiff_t classes) {
             "feature_matrix: expected an even number of rows, 2 at least, got " +
             std::to_string(d));
     if (classes < 1)
-        throw std::invalid_argument("solutions: expected one class at least, got none");
+        throw std::invalid_argument("solutions: expected one column at least, got none");
 }
 
-// Solves, evaluates and sums for a range of classes from first_class on. A solve puts its solutions
+// Solves, evaluates and sums for a range of classes from first_class on, and solves for the
+// targets, to which the last columns of the solutions belong. A solve puts its solutions
 // in front and drops the oldest. own: p x p, the output of each pair's own class where that class
-// is in the range. iterations, residuals: one entry a class.
+// is in the range. iterations, residuals: one entry a column.
+//
+// Each thread works on some 13 p x p arrays a column, of as many columns at a time as fit into 2 MB
+// (or of one), and holds 13 p x p arrays of its own; 16 more are shared.
 template <class T>
 GridSums<T> grid_round(const GridProblem<T>& problem, std::int32_t first_class,
-                       Solutions<T> solutions, Matrix<T> own, std::int32_t* iterations,
-                       double* residuals, int threads);
+                       const Targets<T>& targets, Solutions<T> solutions, Matrix<T> own,
+                       std::int32_t* iterations, double* residuals, int threads);
 
 }  // namespace grokrfm

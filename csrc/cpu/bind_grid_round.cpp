@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
 #include <vector>
 
 #include "../grid_round.h"
@@ -37,7 +38,8 @@ void register_grid_round(py::module_& module) {
            const py::array& train_labels, const py::array& test_labels, const py::array& coarse,
            const py::array& moment, double tolerance, int max_iterations,
            const std::vector<double>& prediction, const py::array& solutions, const py::array& own,
-           std::int64_t first_class, int threads) {
+           std::int64_t first_class, const std::optional<py::array>& targets,
+           double target_tolerance, int threads) {
             require_at_least(1, threads, "threads");
             require_at_least(0, max_iterations, "max_iterations");
             require_at_least(0, first_class, "first_class");
@@ -64,19 +66,24 @@ void register_grid_round(py::module_& module) {
                                   [](std::int32_t label) { return label >= 0; });
                 T* const data = view<T>(solutions, "solutions", {any, any, n});
                 const Solutions<T> last{data, solutions.shape(0), solutions.shape(1), n};
-                require_at_most(largest - last.classes, first_class, "first_class");
+                const auto dense = targets ? matrix<const T>(*targets, "targets", any, n)
+                                           : Matrix<const T>{nullptr, 0, n};
+                if (dense.rows > last.columns)
+                    refuse("targets", "at most " + std::to_string(last.columns) + " rows",
+                           std::to_string(dense.rows));
+                require_at_most(largest - last.columns, first_class, "first_class");
                 if (static_cast<std::ptrdiff_t>(prediction.size()) > last.depth)
                     refuse("prediction", "at most " + std::to_string(last.depth) + " weights",
                            std::to_string(prediction.size()));
                 const auto own_view = matrix<T>(own, "own", p, p);
-                py::array_t<std::int32_t> iterations(last.classes);
-                py::array_t<double> residuals(last.classes);
+                py::array_t<std::int32_t> iterations(last.columns);
+                py::array_t<double> residuals(last.columns);
                 auto* counts = iterations.mutable_data();
                 auto* values = residuals.mutable_data();
                 GridSums<T> sums;
                 without_gil([&] {
-                    sums = grid_round<T>(problem, static_cast<std::int32_t>(first_class), last,
-                                         own_view, counts, values, threads);
+                    sums = grid_round<T>(problem, static_cast<std::int32_t>(first_class),
+                                         Targets<T>{dense, target_tolerance}, last, own_view, counts, values, threads);
                 });
                 return py::dict(
                     arg("zqz") = square_array(sums.zqz, d), arg("tz") = square_array(sums.tz, d),
@@ -92,7 +99,7 @@ void register_grid_round(py::module_& module) {
         arg("train_labels").noconvert(), arg("test_labels").noconvert(), arg("coarse").noconvert(),
         arg("moment").noconvert(), arg("tolerance"), arg("max_iterations"), arg("prediction"),
         arg("solutions").noconvert(), arg("own").noconvert(), arg("first_class") = 0,
-        arg("threads") = 1);
+        arg("targets") = py::none(), arg("target_tolerance") = 0.0, arg("threads") = 1);
 }
 
 }  // namespace grokrfm

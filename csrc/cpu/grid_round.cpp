@@ -2,6 +2,7 @@
 
 #include <limits>
 #include <optional>
+#include <utility>
 
 #include "grid_solver.h"
 #include "parallel.h"
@@ -32,7 +33,7 @@ class ThreadShare {
         sums_.best_class.assign(static_cast<std::size_t>(p_ * p_), round.first_class);
     }
 
-    // Takes m classes of the round from `row` on.
+    // Takes m columns of the round from `row` on.
     void run(std::ptrdiff_t m, std::ptrdiff_t row, Solutions<T> solutions, Matrix<T> own,
              std::int32_t* iterations, double* residuals) {
         solver_.run({p_, pitch_, m}, row, solutions);
@@ -41,6 +42,7 @@ class ThreadShare {
             iterations[c] = solved.iterations;
             residuals[c] = solved.relative_residual();
         }
+        if (row >= round_.classes) return;
         add_scores(own, round_.first_class + static_cast<std::int32_t>(row));
         add_moments();
     }
@@ -167,6 +169,28 @@ class ThreadShare {
     GridSums<T> sums_;
 };
 
+// Columns in blocks. About ten grids a column are worked on at a time; a block's are kept to 2 MB,
+// about a core's cache. Every thread gets as many blocks as the others, of sizes that differ by one
+// at most.
+struct Division {
+    Division(std::ptrdiff_t first_column, std::ptrdiff_t columns, int threads,
+             std::ptrdiff_t grid_bytes)
+        : first(first_column), count(columns) {
+        const std::ptrdiff_t share = std::max<std::ptrdiff_t>(block_count(count, threads), 1);
+        const std::ptrdiff_t width =
+            std::clamp<std::ptrdiff_t>((1 << 21) / (10 * grid_bytes), 1, share);
+        blocks = std::min(block_count(share, width) * threads, count);
+    }
+    std::ptrdiff_t widest() const { return count > 0 ? block_count(count, blocks) : 0; }
+    // The first column and the number of columns.
+    std::pair<std::ptrdiff_t, std::ptrdiff_t> block(std::ptrdiff_t b) const {
+        const std::ptrdiff_t begin = b * count / blocks;
+        return {first + begin, (b + 1) * count / blocks - begin};
+    }
+
+    std::ptrdiff_t first, count, blocks;
+};
+
 template <class T>
 void merge(const GridSums<T>& from, GridSums<T>& to) {
     for (std::size_t k = 0; k < to.zqz.size(); ++k) {
@@ -190,37 +214,37 @@ void merge(const GridSums<T>& from, GridSums<T>& to) {
 
 template <class T>
 GridSums<T> grid_round(const GridProblem<T>& problem, std::int32_t first_class,
-                       Solutions<T> solutions, Matrix<T> own, std::int32_t* iterations,
-                       double* residuals, int threads) {
-    const std::ptrdiff_t classes = solutions.classes;
-    check_extents(problem.feature_matrix.rows, classes);
-    const GridRound<T> round(problem, first_class, classes);
-    threads = static_cast<int>(std::clamp<std::ptrdiff_t>(threads, 1, classes));
-    // About ten grids a class are worked on at a time; a block's are kept to 2 MB, about a core's
-    // cache. Every thread gets as many blocks as the others, of sizes that differ by one at most.
-    const std::ptrdiff_t share = block_count(classes, threads);
-    const auto grids_bytes =
-        10 * round.map.p * round.map.pitch * static_cast<std::ptrdiff_t>(sizeof(T));
-    const std::ptrdiff_t width = std::clamp<std::ptrdiff_t>((1 << 21) / grids_bytes, 1, share);
-    const std::ptrdiff_t blocks = std::min(block_count(share, width) * threads, classes);
-    const BlockShape widest{round.map.p, round.map.pitch, block_count(classes, blocks)};
+                       const Targets<T>& targets, Solutions<T> solutions, Matrix<T> own,
+                       std::int32_t* iterations, double* residuals, int threads) {
+    const std::ptrdiff_t columns = solutions.columns, classes = columns - targets.rows.rows;
+    check_extents(problem.feature_matrix.rows, columns);
+    const GridRound<T> round(problem, first_class, classes, targets);
+    threads = static_cast<int>(std::clamp<std::ptrdiff_t>(threads, 1, columns));
+    const auto grid_bytes = round.map.p * round.map.pitch * static_cast<std::ptrdiff_t>(sizeof(T));
+    const Division of_classes(0, classes, threads, grid_bytes);
+    const Division of_targets(classes, targets.rows.rows, threads, grid_bytes);
+    const BlockShape widest{round.map.p, round.map.pitch,
+                            std::max(of_classes.widest(), of_targets.widest())};
     // Each thread makes its own, so that their memory is touched in parallel.
     std::vector<std::optional<ThreadShare<T>>> shares(static_cast<std::size_t>(threads));
-    parallel_for(blocks, threads, [&](std::ptrdiff_t block, int thread) {
-        auto& mine = shares[static_cast<std::size_t>(thread)];
-        if (!mine) mine.emplace(round, widest, solutions.depth);
-        const std::ptrdiff_t row = block * classes / blocks;
-        mine->run((block + 1) * classes / blocks - row, row, solutions, own, iterations + row,
-                  residuals + row);
-    });
+    parallel_for(of_classes.blocks + of_targets.blocks, threads,
+                 [&](std::ptrdiff_t block, int thread) {
+                     auto& mine = shares[static_cast<std::size_t>(thread)];
+                     if (!mine) mine.emplace(round, widest, solutions.depth);
+                     const auto [row, m] = block < of_classes.blocks
+                                               ? of_classes.block(block)
+                                               : of_targets.block(block - of_classes.blocks);
+                     mine->run(m, row, solutions, own, iterations + row, residuals + row);
+                 });
     GridSums<T>& total = shares[0]->finish();
     for (std::size_t k = 1; k < shares.size(); ++k) merge(shares[k]->finish(), total);
     return std::move(total);
 }
 
-template GridSums<float> grid_round(const GridProblem<float>&, std::int32_t, Solutions<float>,
-                                    Matrix<float>, std::int32_t*, double*, int);
-template GridSums<double> grid_round(const GridProblem<double>&, std::int32_t, Solutions<double>,
-                                     Matrix<double>, std::int32_t*, double*, int);
+template GridSums<float> grid_round(const GridProblem<float>&, std::int32_t, const Targets<float>&,
+                                    Solutions<float>, Matrix<float>, std::int32_t*, double*, int);
+template GridSums<double> grid_round(const GridProblem<double>&, std::int32_t, const Targets<double>&,
+                                     Solutions<double>, Matrix<double>, std::int32_t*, double*,
+                                     int);
 
 }  // namespace grokrfm

@@ -52,9 +52,12 @@ std::vector<T> mask_of(Matrix<const std::int32_t> labels, std::ptrdiff_t pitch) 
 // What every block of a round reads.
 template <class T>
 struct GridRound {
-    GridRound(const GridProblem<T>& given, std::int32_t first, std::ptrdiff_t classes)
+    GridRound(const GridProblem<T>& given, std::int32_t first, std::ptrdiff_t n_classes,
+              const Targets<T>& others)
         : problem(given),
           first_class(first),
+          classes(n_classes),
+          targets(others),
           train(given.train_labels, first, classes),
           test(given.test_labels, first, classes),
           map(given.feature_matrix, given.form),
@@ -67,6 +70,8 @@ struct GridRound {
 
     const GridProblem<T>& problem;
     const std::int32_t first_class;
+    const std::ptrdiff_t classes;   // the first columns
+    const Targets<T> targets;       // of the others
     const LabelledPairs train, test;
     const GridOperator<T> map;
     const std::vector<T> train_mask, test_mask;
@@ -85,15 +90,16 @@ class GridSolver {
             *grid = zeros<T>(widest.size());
     }
 
-    // Takes the classes of the round from `row` on, which are rows of the solutions. Leaves
-    // solution, outputs and classes, and adds to gram_row.
+    // Takes the columns of the round from `row` on, all of them classes or none. Leaves solution,
+    // outputs and classes, and adds to gram_row.
     void run(BlockShape block, std::ptrdiff_t row, Solutions<T> solutions) {
         shape = block;
         row_ = row;
+        tolerance_ = row < round_.classes ? round_.problem.tolerance : round_.targets.tolerance;
         classes.assign(static_cast<std::size_t>(shape.m), {});
         for (std::size_t c = 0; c < classes.size(); ++c)
             classes[c].target_norm = ConjugateGradients::norm_of_targets(
-                static_cast<double>(round_.train.count(static_cast<std::size_t>(row) + c)));
+                target_squares(row + static_cast<std::ptrdiff_t>(c)));
         if (round_.problem.max_iterations == 0) {
             scatter(solutions, {1.0});
             evaluate();
@@ -131,6 +137,12 @@ class GridSolver {
             measure();
             return;
         }
+        if (std::all_of(solution.begin(), solution.begin() + shape.size(),
+                        [](T entry) { return entry == 0; })) {
+            std::fill_n(outputs.begin(), shape.size(), T(0));
+            measure();
+            return;
+        }
         round_.map.apply(shape, solution.data(), buffers, outputs.data());
         const std::vector<double> energy = energies(solution), along = dot_targets(solution);
         std::vector<T> factor(classes.size());
@@ -161,7 +173,7 @@ class GridSolver {
     void solve() {
         for (int left = round_.problem.max_iterations; left > 0;) {
             const double before = worst();
-            if (before <= round_.problem.tolerance) return;
+            if (before <= tolerance_) return;
             left -= iterate(left);
             evaluate();
             if (is_last_pass(before, worst())) return;
@@ -184,10 +196,10 @@ class GridSolver {
             const std::vector<double> curvature = energies(direction);
             for (std::size_t c = 0; c < classes.size(); ++c)
                 step[c] =
-                    static_cast<T>(classes[c].step_length(curvature[c], round_.problem.tolerance));
+                    static_cast<T>(classes[c].step_length(curvature[c], tolerance_));
             take_step(step, image);
             if (interrupted()) throw Interrupted{};
-            if (done == most || worst() <= round_.problem.tolerance) return done;
+            if (done == most || worst() <= tolerance_) return done;
         }
     }
 
@@ -227,8 +239,7 @@ class GridSolver {
     void measure() {
         loops<T>().negate_image(shape, outputs.data(), solution.data(), round_.train_mask.data(),
                                 round_.problem.ridge, residual_.data());
-        for_labels(round_.train,
-                   [&](std::ptrdiff_t, std::size_t, std::size_t at) { residual_[at] += 1; });
+        for_targets([&](std::size_t, std::size_t at, T target) { residual_[at] += target; });
         set_squares(dots(residual_));
     }
 
@@ -273,10 +284,35 @@ class GridSolver {
 
     std::vector<double> dot_targets(const std::vector<T>& v) const {
         std::vector<double> result(classes.size(), 0.0);
-        for_labels(round_.train, [&](std::ptrdiff_t, std::size_t c, std::size_t at) {
-            result[c] += static_cast<double>(v[at]);
+        for_targets([&](std::size_t c, std::size_t at, T target) {
+            result[c] += static_cast<double>(target) * static_cast<double>(v[at]);
         });
         return result;
+    }
+
+    double target_squares(std::ptrdiff_t column) const {
+        if (column < round_.classes)
+            return static_cast<double>(round_.train.count(static_cast<std::size_t>(column)));
+        const T* target = round_.targets.rows.row(column - round_.classes);
+        return loops<T>().precise_dot(target, target, round_.targets.rows.columns);
+    }
+
+    // Calls body(c, position in a block, entry) for the entries of the right-hand sides; those of
+    // classes are 1 or left out.
+    template <class Body>
+    void for_targets(const Body& body) const {
+        if (row_ < round_.classes)
+            for_labels(round_.train, [&](std::ptrdiff_t, std::size_t c, std::size_t at) {
+                body(c, at, T(1));
+            });
+        else
+            for (std::ptrdiff_t c = 0; c < shape.m; ++c) {
+                const T* target = round_.targets.rows.row(row_ + c - round_.classes);
+                for_training([&](std::ptrdiff_t i, std::ptrdiff_t at) {
+                    body(static_cast<std::size_t>(c),
+                         static_cast<std::size_t>(at + c * shape.pitch), target[i]);
+                });
+            }
     }
 
     // Calls body(i, position of class 0 in a block) for the training pairs in row-major order.
@@ -290,6 +326,7 @@ class GridSolver {
     std::vector<T> residual_, scaled_, coarse_columns_;
     std::vector<T> start_;  // of one class, the training pairs in row-major order
     std::ptrdiff_t row_ = 0;
+    double tolerance_ = 0;
 };
 
 }  // namespace grokrfm

@@ -56,6 +56,8 @@ def grid_round(
     solutions: _Floating,
     own: _Floating,
     first_class: int = 0,
+    targets: _Floating | None = None,
+    target_tolerance: float = 0.0,
     threads: int = 1,
 ) -> dict[str, Any]: ...
 def matrix_power(matrix: _Floating, exponent: float) -> _Floating: ...

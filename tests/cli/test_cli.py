@@ -130,7 +130,7 @@ def test_options_reach_the_network(run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "command, others", [(RUN, {"n_classes", "n_tasks"}), (TRAIN_NET, {"n_classes", "seed"})]
+    "command, others", [(RUN, {"n_classes", "n_tasks", "seed"}), (TRAIN_NET, {"n_classes", "seed"})]
 )
 def test_every_estimator_parameter_is_an_option(command, others):
     assert set(command.options) | others == set(inspect.signature(command.estimator).parameters)

@@ -299,6 +299,9 @@ def test_defaults():
         "depth": 1,
         "n_classes": None,
         "n_tasks": 1,
+        "agop_classes": None,
+        "eval_pairs": None,
+        "seed": 0,
     }
 
 

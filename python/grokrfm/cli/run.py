@@ -21,6 +21,13 @@ _OPTIONS: dict[str, Option] = {
     "solver": (str, SOLVERS, "linear solver"),
     "tol": (float, None, "relative residual at which conjugate gradients stop"),
     "depth": (int, None, "hidden layers of the ntk kernel"),
+    "agop_classes": (int, None, "classes drawn for each update of the feature matrix; all if none"),
+    "eval_pairs": (
+        int,
+        None,
+        "with --agop-classes: evaluation pairs drawn for the accuracy, one solve each; "
+        "if none, all, by all classes",
+    ),
     "backend": backend_option(BACKENDS),
     "dtype": DTYPE,
 }
@@ -39,8 +46,7 @@ def _arrays(model: RFMClassifier) -> dict[str, Any]:
     return {
         "feature_matrices": model.feature_matrices_,
         "feature_matrix": model.feature_matrix_,
-        "dual_coef": model.dual_coef_,
-    }
+    } | ({} if model.dual_coef_ is None else {"dual_coef": model.dual_coef_})
 
 
 RUN = TrainingCommand(
@@ -58,7 +64,7 @@ run.png. Ctrl-C ends the run after the present iteration and keeps everything; -
     estimator=RFMClassifier,
     unit="iteration",
     options=_OPTIONS,
-    seeds="the split",
+    seeds="the split and of what is drawn",
     checkpoint_every=5,
     label=lambda options: f"{options.kernel} kernel",
     folder=lambda options: str(options.kernel),

@@ -9,6 +9,7 @@ from .grid import (
     GridSums,
     agop_from_sums,
     coarse_matrix,
+    renumbered,
     second_moment,
 )
 from .info import build_info
@@ -54,5 +55,6 @@ __all__ = [
     "network_class_agops",
     "network_rows",
     "quadratic_form",
+    "renumbered",
     "second_moment",
 ]

@@ -24,7 +24,8 @@ class CppOperations(Operations):
     block_bytes = 0
 
     def __init__(self) -> None:
-        super().__init__(ThreadedHost())
+        self._host = ThreadedHost()
+        super().__init__(self._host)
 
     def kernel_matrix(
         self, kernel: Kernel, M: Any, inputs: Any, other: Any = None, out: Any = None
@@ -60,8 +61,17 @@ class CppOperations(Operations):
         with self.device.own_threads() as threads:
             return _cpu.agop(kernel, M, train, dual_coefficients, centred, threads)
 
+    def column_arrays(self, columns: int) -> int:
+        return 80 + 26 * min(self._host.threads, max(columns, 1))
+
     def grid_round(
-        self, problem: GridProblem, solutions: Any, own: Any, first_class: int = 0
+        self,
+        problem: GridProblem,
+        solutions: Any,
+        own: Any,
+        first_class: int = 0,
+        targets: Any = None,
+        target_tolerance: float = 0.0,
     ) -> GridSums:
         with self.device.own_threads() as threads:
             sums = _cpu.grid_round(
@@ -69,6 +79,8 @@ class CppOperations(Operations):
                 solutions=solutions,
                 own=own,
                 first_class=first_class,
+                targets=targets,
+                target_tolerance=target_tolerance,
                 threads=threads,
             )
         return GridSums(**sums)

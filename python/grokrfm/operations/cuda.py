@@ -188,14 +188,25 @@ class CudaOperations(ArrayNetworks):
             slots.append((order, self.device.asarray(chunks, np.int32), int(longest)))
         return slots
 
+    def column_arrays(self, columns: int) -> int:
+        return self.grid_arrays + 13 * columns
+
     def grid_round(
-        self, problem: GridProblem, solutions: Any, own: Any, first_class: int = 0
+        self,
+        problem: GridProblem,
+        solutions: Any,
+        own: Any,
+        first_class: int = 0,
+        targets: Any = None,
+        target_tolerance: float = 0.0,
     ) -> GridSums:
         """Solve, evaluate and sum, for one run or for several that share a leading axis.
 
         Runs may differ in their number of pairs: `solutions` is (runs, c, k, n) with n that of the
         largest, and the others use the front of it.
         """
+        if targets is not None:
+            raise NotImplementedError("targets: expected None, the device solves for classes alone")
         xp = self.device.xp
         single = problem.feature_matrix.ndim == 2
         labels = problem.train_labels

@@ -70,7 +70,7 @@ class GridSums:
     products : array of float64, shape (k,)
         Inner products of the new solutions with the last k, newest first.
     iterations, residuals : array, shape (c,)
-        Conjugate-gradient steps and true relative residual of each class.
+        Conjugate-gradient steps and true relative residual of each column.
     """
 
     zqz: Any
@@ -83,6 +83,17 @@ class GridSums:
     products: Any
     iterations: Any
     residuals: Any
+
+
+def renumbered(labels: Any, classes: Any, n_classes: int, xp: Any = np) -> Any:
+    """Labels with the classes, (m,), numbered 0 … m − 1 in their order, and all others m.
+
+    −1 stays. The columns 0 … m − 1 of a round are then any list of classes.
+    """
+    number = xp.full(n_classes + 1, len(classes), dtype=labels.dtype)
+    number[-1] = -1
+    number[classes] = xp.arange(len(classes), dtype=labels.dtype)
+    return number[labels]
 
 
 def blocks(M: Any) -> tuple[Any, Any, Any]:
@@ -189,34 +200,50 @@ def apply(M: Any, form: Form, V: Any, xp: Any = np) -> Any:
 
 
 def grid_round(
-    xp: Any, problem: GridProblem, solutions: Any, own: Any, first_class: int = 0
+    xp: Any,
+    problem: GridProblem,
+    solutions: Any,
+    own: Any,
+    first_class: int = 0,
+    targets: Any = None,
+    target_tolerance: float = 0.0,
 ) -> GridSums:
     """Solve, evaluate and sum for the classes first_class … first_class + c − 1.
+
+    Further right-hand sides are solved for alone: their solutions, steps and residuals follow those
+    of the classes. Any list of classes is a range of labels that are numbered anew, with what is
+    not in the list beyond the range.
 
     Parameters
     ----------
     xp : module
         numpy or cupy.
     problem : GridProblem
-    solutions : array, shape (c, k, n)
+    solutions : array, shape (c + r, k, n)
         The last k solutions, newest first, the training pairs in row-major order. A solve puts its
         own in front and drops the oldest.
     own : array, shape (p, p)
         Receives the output of each pair's own class, where that is in the range.
+    targets : array, shape (r, n), optional
+        Further right-hand sides, done at a relative residual of target_tolerance.
     """
     M, form, ridge = problem.feature_matrix, problem.form, problem.ridge
     train_labels, test_labels = problem.train_labels, problem.test_labels
-    tolerance = problem.tolerance
-    p, c = len(train_labels), len(solutions)
+    p, columns = len(train_labels), len(solutions)
+    c = columns - (0 if targets is None else len(targets))
     trained = train_labels >= 0
     mask = trained.astype(M.dtype)
-    labels = xp.arange(first_class, first_class + c)[:, None, None]
-    Y = (train_labels[None] == labels).astype(M.dtype)
+    tolerance = xp.full(columns, problem.tolerance)
+    tolerance[c:] = target_tolerance
+    Y = xp.zeros((columns, p, p), dtype=M.dtype)
+    Y[:c] = train_labels[None] == xp.arange(first_class, first_class + c)[:, None, None]
+    if targets is not None:
+        Y[c:, trained] = targets
     target_norms = xp.sqrt(Y.sum(axis=(1, 2)))
     target_norms = xp.where(target_norms > 0, target_norms, 1)
 
     def scatter(compact: Any) -> Any:
-        V = xp.zeros((c, p, p), dtype=M.dtype)
+        V = xp.zeros((columns, p, p), dtype=M.dtype)
         V[:, trained] = compact
         return V
 
@@ -236,7 +263,7 @@ def grid_round(
         lines = xp.concatenate([U.sum(axis=2), U.sum(axis=1)], axis=1) @ problem.coarse.T
         return U - (lines[:, :p, None] + lines[:, None, p:]) * inverse
 
-    iterations = xp.zeros(c, dtype=int)
+    iterations = xp.zeros(columns, dtype=int)
     V = scatter(solutions[:, 0])
     if problem.max_iterations > 0:
         weights = enumerate(problem.prediction)
@@ -244,12 +271,12 @@ def grid_round(
         energy = dots(V, times_kernel(V))
         scale = xp.where(energy > 0, dots(V, Y) / xp.where(energy > 0, energy, 1), 0)
         V = scale[:, None, None] * V  # the smallest error in the energy norm
-        stopped = xp.zeros(c, dtype=bool)
+        stopped = xp.zeros(columns, dtype=bool)
         R = Y - times_kernel(V)
         left = problem.max_iterations
         while left > 0:
-            before = xp.where(stopped, 0, relative(R)).max()
-            if before <= tolerance:
+            before = xp.where(stopped, 0, relative(R) / tolerance).max()
+            if before <= 1:
                 break
             Z = precondition(R)
             P, product = Z, dots(R, Z)
@@ -270,24 +297,25 @@ def grid_round(
                 P, product = Z + factor[:, None, None] * P, following
                 left -= 1
             R = Y - times_kernel(V)
-            if xp.where(stopped, 0, relative(R)).max() > 0.5 * before:
+            if xp.where(stopped, 0, relative(R) / tolerance).max() > 0.5 * before:
                 break
         solutions[:, 1:] = solutions[:, :-1].copy()
         solutions[:, 0] = V[:, trained]
     f = apply(M, form, V, xp)
+    residuals = relative(Y - mask * f - ridge * V)
+    f, V = f[:c], V[:c]
     for known in (train_labels, test_labels):
         here = (known >= first_class) & (known < first_class + c)
         own[here] = xp.take_along_axis(
             f, xp.clip(known - first_class, 0, c - 1)[None].astype(xp.int64), axis=0
         )[0][here]
-    residuals = relative(Y - mask * f - ridge * V)
     zqz, tz, t_squared = _moments(xp, M, form, V, problem.moment)
     return GridSums(
         zqz=zqz,
         tz=tz,
         t_squared=t_squared,
-        best=f.max(axis=0),
-        best_class=f.argmax(axis=0) + first_class,
+        best=f.max(axis=0, initial=-np.inf),
+        best_class=f.argmax(axis=0) + first_class if c else xp.zeros((p, p), dtype=int),
         train_squares=(f[:, trained] ** 2).sum(),
         test_squares=(f[:, test_labels >= 0] ** 2).sum(),
         products=(solutions[:, :1].astype(xp.float64) * solutions).sum(axis=(0, 2)),

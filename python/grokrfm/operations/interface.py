@@ -73,10 +73,20 @@ class Operations(ABC):
         """G^s of a symmetric positive semidefinite G, computed in float64; the dtype of G."""
 
     @abstractmethod
+    def column_arrays(self, columns: int) -> int:
+        """How many p × p arrays a round of so many columns works in, whatever it is given."""
+
+    @abstractmethod
     def grid_round(
-        self, problem: GridProblem, solutions: Any, own: Any, first_class: int = 0
+        self,
+        problem: GridProblem,
+        solutions: Any,
+        own: Any,
+        first_class: int = 0,
+        targets: Any = None,
+        target_tolerance: float = 0.0,
     ) -> GridSums:
-        """Solve, evaluate and sum for a range of classes; see `grid.grid_round`."""
+        """Solve, evaluate and sum for columns; see `grid.grid_round`."""
 
     @abstractmethod
     def network_epoch(

@@ -145,10 +145,21 @@ class ArrayOperations(ArrayNetworks):
         gradient_outer = M @ outer @ M / n
         return 0.5 * (gradient_outer + gradient_outer.T)
 
+    def column_arrays(self, columns: int) -> int:
+        return 80 + 20 * columns
+
     def grid_round(
-        self, problem: GridProblem, solutions: Any, own: Any, first_class: int = 0
+        self,
+        problem: GridProblem,
+        solutions: Any,
+        own: Any,
+        first_class: int = 0,
+        targets: Any = None,
+        target_tolerance: float = 0.0,
     ) -> GridSums:
-        return grid.grid_round(self.device.xp, problem, solutions, own, first_class)
+        return grid.grid_round(
+            self.device.xp, problem, solutions, own, first_class, targets, target_tolerance
+        )
 
     def matrix_power(self, G: Any, exponent: float) -> Any:
         xp = self.device.xp

@@ -22,6 +22,7 @@ class CholeskyMachine:
     """
 
     solver = "cholesky"
+    keeps_coefficients = True
 
     def __init__(
         self,
@@ -57,10 +58,10 @@ class CholeskyMachine:
     def restore(self, states: Sequence[Mapping[str, NDArray[Any]]]) -> None:
         """Nothing to restore."""
 
-    def fit(self, M: Any) -> list[Evaluation]:
+    def fit(self, M: Any, drawn: NDArray[np.int64] | None = None) -> list[Evaluation]:
         try:
             solution = self._operations.cholesky_solve(self._ridged_kernel(M), self._targets)
-            evaluation = self._evaluate(M, solution)
+            evaluation = self._evaluate(M, solution, drawn)
         except np.linalg.LinAlgError as error:
             reason = str(error)
         else:
@@ -76,7 +77,8 @@ class CholeskyMachine:
             f"Cholesky solve failed ({reason}); took the minimum-norm solution by eigenvalues. "
             "A ridge > 0 or dtype='float64' makes the kernel matrix better conditioned."
         )
-        return [replace(self._evaluate(M, self._solution), fallback=True, complaint=complaint)]
+        evaluation = self._evaluate(M, self._solution, drawn)
+        return [replace(evaluation, fallback=True, complaint=complaint)]
 
     def _ridged_kernel(self, M: Any) -> Any:
         K = self._operations.kernel_matrix(self._kernel, M, self._train, out=self._workspace)

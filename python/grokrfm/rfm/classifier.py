@@ -31,7 +31,9 @@ from ..training import (
     columns,
 )
 from .fitted import FittedRFM
-from .rounds import Callback, Run, Settings, run_rounds
+from .rounds import Callback, Run, run_rounds
+from .sampling import Sampling
+from .settings import Settings
 from .solvers import SOLVERS, choose_solver, require_memory
 
 CENTERINGS = ("per_class", "none")
@@ -83,6 +85,19 @@ class RFMClassifier(FittedRFM):
         Number of tasks that share the outputs (`tasks.MultiTask`). With more than one the inputs
         have a third column, the task's number, and one bit for each task after the first: d = 2p +
         n_tasks − 1.
+    agop_classes : int, optional
+        m, from 1 to n_classes: every update's AGOP is estimated from m classes drawn afresh, as
+        c / m times the sum of their AGOPs, which is unbiased. A dozen serve at any modulus; close
+        to the smallest training fraction that generalises take more. None and n_classes are exact.
+    eval_pairs : int, optional
+        With agop_classes, k ≥ 0: no round solves for all classes any more, and the accuracy is that
+        of k evaluation pairs drawn once, whose outputs take one solve each, to a relative residual
+        of 1e-3 or `tol`, whichever is larger. The work of a round no
+        longer grows with the number of classes, and no dual coefficients are kept. The accuracy on
+        training pairs is NaN then, losses are over the drawn classes. None evaluates all pairs, by
+        all classes.
+    seed : int
+        Of the drawn classes and pairs.
 
     Attributes
     ----------
@@ -96,14 +111,16 @@ class RFMClassifier(FittedRFM):
         the last M); residual (largest relative residual over the classes); cg_iterations (most over
         the classes, 0 for cholesky); solver_fallback (1 where the solve took its fallback); seconds
         (wall time of the round, the update that led to M_t included).
-        Test quantities are NaN without evaluation pairs. With several tasks also
-        train_accuracy_task_0, test_accuracy_task_0 and so on.
+        Test quantities are NaN without evaluation pairs. With agop_classes also test_accuracy_error
+        (standard error of an accuracy of drawn pairs; 0 where all are taken). With several tasks
+        also train_accuracy_task_0, test_accuracy_task_0 and so on.
     feature_matrix_ : ndarray, shape (2p, 2p)
         M of the final predictor.
     feature_matrices_ : ndarray, shape (iterations + 1, 2p, 2p)
         M_t for every row of the history.
-    dual_coef_ : ndarray, shape (n, c)
-        Dual coefficients of the final predictor.
+    dual_coef_ : ndarray, shape (n, c), or None
+        Dual coefficients of the final predictor; None with eval_pairs: the queries then solve for
+        the pairs or classes that they are asked for.
     solver_ : str
         The solver used, "cg" or "cholesky".
     X_train_ : ndarray of int64, shape (n, 2)
@@ -136,6 +153,9 @@ class RFMClassifier(FittedRFM):
         depth: int = 1,
         n_classes: int | None = None,
         n_tasks: int = 1,
+        agop_classes: int | None = None,
+        eval_pairs: int | None = None,
+        seed: int = 0,
     ) -> None:
         self.modulus = modulus
         self.kernel = kernel
@@ -151,6 +171,9 @@ class RFMClassifier(FittedRFM):
         self.depth = depth
         self.n_classes = n_classes
         self.n_tasks = n_tasks
+        self.agop_classes = agop_classes
+        self.eval_pairs = eval_pairs
+        self.seed = seed
 
     def fit(
         self,
@@ -214,9 +237,7 @@ class RFMClassifier(FittedRFM):
 
     def _complete(self, settings: Settings, operations: Operations, run: Run) -> None:
         """Do a run and become its fitted model, with the rounds that are complete."""
-        solver = choose_solver(
-            settings.solver, settings.kernel, run.data, settings.dtype.itemsize, operations
-        )
+        solver = choose_solver(settings, run.data, operations)
         try:
             run_rounds(settings, operations, solver, [run])
         finally:
@@ -284,6 +305,7 @@ class RFMClassifier(FittedRFM):
             kernel = make_kernel(
                 str(self.kernel), bandwidth=bandwidth, depth=depth, dimension=dimension
             )
+        n_classes = check_classes(self.n_classes, p)
         return Settings(
             parameters=self.plain_params(),
             modulus=p,
@@ -291,14 +313,38 @@ class RFMClassifier(FittedRFM):
             backend=backend,
             solver=solver,
             kernel=kernel,
-            n_classes=check_classes(self.n_classes, p),
+            n_classes=n_classes,
             iterations=iterations,
             agop_power=agop_power,
             ridge=ridge,
             centred=self.centering == "per_class",
             tolerance=tolerance,
             dtype=np.dtype(dtype),
+            sampling=self._check_sampling(n_classes),
         )
+
+    def _check_sampling(self, n_classes: int) -> Sampling | None:
+        """Return what a run draws, None for an exact one."""
+        seed = checks.check_integer("seed", self.seed, minimum=0)
+        if self.agop_classes is None:
+            if self.eval_pairs is not None:
+                raise ValueError(
+                    "eval_pairs: expected None without agop_classes, a run that solves for all "
+                    f"classes evaluates all pairs; got {self.eval_pairs!r}"
+                )
+            return None
+        drawn = checks.check_integer(
+            "agop_classes", self.agop_classes, minimum=1, maximum=n_classes
+        )
+        pairs = self.eval_pairs
+        if pairs is not None:
+            pairs = checks.check_integer("eval_pairs", pairs, minimum=0)
+            if self.solver == "cholesky":
+                raise ValueError(
+                    "eval_pairs: expected None with solver='cholesky', which solves for all "
+                    f"classes; got {pairs}"
+                )
+        return Sampling(drawn, pairs, seed)
 
     def require_memory(self, n_train: int, n_test: int) -> int:
         """Return the bytes of a run on so many pairs, with checkpoints, before there are any pairs.
@@ -309,13 +355,15 @@ class RFMClassifier(FittedRFM):
             If they are not available.
         """
         settings = self.check_parameters()
-        n_tasks, solver = settings.n_tasks, settings.solver
+        n_tasks, solver, sampling = settings.n_tasks, settings.solver, settings.sampling
         data = PairData.of_size(n_train, n_test, settings.modulus, settings.n_classes, n_tasks)
         if solver == "auto":
             on_the_grid = quadratic_form(settings.kernel) is not None and n_tasks == 1
             solver = "cg" if on_the_grid else "cholesky"
         operations, itemsize = make_operations(settings.backend), settings.dtype.itemsize
-        return require_memory(solver, [data], itemsize, settings.iterations + 1, operations, True)
+        return require_memory(
+            solver, [data], itemsize, settings.iterations + 1, operations, True, sampling
+        )
 
     def prepare(
         self,
@@ -338,7 +386,7 @@ class RFMClassifier(FittedRFM):
 
     def adopt(self, settings: Settings, operations: Operations, solver: str, run: Run) -> None:
         """Turn the completed rounds of a run, if there are any, into the fitted attributes."""
-        if run.dual_coefficients is None:
+        if not run.ended:
             return
         self._set_fitted(
             settings,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..operations import Operations
 from ..tasks import PairData
 from ..training import unpack_array
-from .evaluation import Evaluation
+from .evaluation import Evaluation, missed_tolerance, tolerable_residual
 from .grid import GridEvaluator
 
 MAX_CG_ITERATIONS = 1000
@@ -30,6 +30,7 @@ class ConjugateGradientMachine:
     """
 
     solver = "cg"
+    keeps_coefficients = True
     depth = 6  # solutions kept, where there is memory for them
 
     def __init__(
@@ -123,16 +124,15 @@ class ConjugateGradientMachine:
         weights = np.linalg.pinv(earlier, rcond=1e-12, hermitian=True) @ newest
         return np.asarray(weights[..., 0])
 
-    def fit(self, M: Any) -> list[Evaluation]:
+    def fit(self, M: Any, drawn: NDArray[np.int64] | None = None) -> list[Evaluation]:
         evaluations, sums = self._grid.round(
-            M, self._solutions, self._tolerance, MAX_CG_ITERATIONS, self._prediction()
+            M, self._solutions, self._tolerance, MAX_CG_ITERATIONS, self._prediction(), drawn
         )
         to_numpy, gram = self._operations.device.to_numpy, self._gram
         gram[..., 1:, 1:] = gram[..., :-1, :-1].copy()
         gram[..., 0, :] = gram[..., :, 0] = to_numpy(sums.products)
         self._rounds += 1
-        # Rounding errors alone leave a residual of some hundred units of the last place.
-        limit = max(self._tolerance, 300 * float(np.finfo(M.dtype).eps))
+        limit = tolerable_residual(self._tolerance, M.dtype)
         residuals = to_numpy(sums.residuals).reshape(len(evaluations), -1)
         steps = to_numpy(sums.iterations.max(axis=-1)).reshape(-1)
         return [
@@ -141,9 +141,7 @@ class ConjugateGradientMachine:
                 cg_iterations=int(most),
                 complaint=""
                 if evaluation.residual <= limit
-                else f"conjugate gradients stopped with {(classes > limit).sum()} classes above "
-                f"the tolerance, largest relative residual {evaluation.residual:.1e}; "
-                "solver='cholesky' or a ridge > 0 may help.",
+                else missed_tolerance(int((classes > limit).sum()), evaluation.residual),
             )
             for evaluation, most, classes in zip(evaluations, steps, residuals, strict=True)
         ]

@@ -36,23 +36,50 @@ class Evaluation:
     complaint: str = ""
 
 
-class Evaluator(Protocol):
-    """Tells what dual coefficients (n, c) do with feature matrix M."""
+def tolerable_residual(tolerance: float, dtype: Any) -> float:
+    """The residual to complain above: rounding leaves some hundred units of the last place."""
+    return max(tolerance, 300 * float(np.finfo(dtype).eps))
 
-    def __call__(self, M: Any, dual_coefficients: Any) -> Evaluation: ...
+
+def missed_tolerance(columns: int, residual: float) -> str:
+    """The complaint about so many columns of conjugate gradients, with the largest residual."""
+    return (
+        f"conjugate gradients stopped with {columns} classes above the tolerance, largest relative "
+        f"residual {residual:.1e}; solver='cholesky' or a ridge > 0 may help."
+    )
+
+
+def scaled_to_all(agop: Any, m: int, n_classes: int) -> Any:
+    """The estimate of the AGOP of all classes from that of m drawn ones: c / m times it."""
+    return agop if m == n_classes else agop * agop.dtype.type(n_classes / m)
+
+
+class Evaluator(Protocol):
+    """Tells what dual coefficients (n, c) do with feature matrix M.
+
+    The AGOP is estimated from the drawn classes, (m,), if they are given.
+    """
+
+    def __call__(
+        self, M: Any, dual_coefficients: Any, drawn: NDArray[np.int64] | None = None
+    ) -> Evaluation: ...
 
 
 class Machine(Protocol):
     """Kernel ridge regression with a given feature matrix, for one run or for several in step."""
 
     solver: str
+    keeps_coefficients: bool  # whether there are dual coefficients, those of all classes
 
-    def fit(self, M: Any) -> list[Evaluation]:
-        """Solve for the dual coefficients with M, (d, d) or (runs, d, d); an evaluation a run."""
+    def fit(self, M: Any, drawn: NDArray[np.int64] | None = None) -> list[Evaluation]:
+        """Solve for the dual coefficients with M, (d, d) or (runs, d, d); an evaluation a run.
+
+        `drawn`: the classes, (m,), from which the AGOP is estimated; all unless given.
+        """
         ...
 
-    def dual_coefficients(self, run: int = 0) -> NDArray[Any]:
-        """Of the last `fit`, (n, c), on the host, in the order of the run's data."""
+    def dual_coefficients(self, run: int = 0) -> NDArray[Any] | None:
+        """Of the last `fit`, (n, c), on the host, in the order of the run's data; None without."""
         ...
 
     def state(self, run: int = 0) -> dict[str, NDArray[Any]]:
@@ -93,7 +120,9 @@ class DenseEvaluator:
             asarray(pairs[:, -1], np.int64) for pairs in (data.train, data.test)
         )
 
-    def __call__(self, M: Any, dual_coefficients: Any) -> Evaluation:
+    def __call__(
+        self, M: Any, dual_coefficients: Any, drawn: NDArray[np.int64] | None = None
+    ) -> Evaluation:
         operations, xp = self._operations, self._operations.device.xp
         outputs = self._predict(M, self._train, dual_coefficients)
         test_outputs = (
@@ -101,11 +130,19 @@ class DenseEvaluator:
             if len(self._test)
             else xp.empty((0, outputs.shape[1]))
         )
+
+        def agop() -> Any:
+            alpha, c = dual_coefficients, outputs.shape[1]
+            if drawn is not None:
+                alpha = xp.ascontiguousarray(alpha[:, operations.device.asarray(drawn, np.int64)])
+            G = operations.agop(self._kernel, M, self._train, alpha, self._centred)
+            return scaled_to_all(G, alpha.shape[1], c)
+
         return Evaluation(
             self._scores(outputs, self._train_labels, self._train_tasks),
             self._scores(test_outputs, self._test_labels, self._test_tasks),
             self._residual(outputs, dual_coefficients),
-            lambda: operations.agop(self._kernel, M, self._train, dual_coefficients, self._centred),
+            agop,
         )
 
     def _predict(self, M: Any, inputs: Any, dual_coefficients: Any) -> Any:

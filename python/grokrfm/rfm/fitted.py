@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,8 +12,9 @@ from .. import checks
 from ..operations import CustomKernel, FittedBackend, memory
 from ..tasks import PairData, formula_of, input_dimension, pair_indices
 from ..training import Estimator, check_history, find_classes, unpack_array
-from .rounds import Settings
-from .solvers import SOLVERS
+from .columns import ColumnsOfMetric, outputs_of_pairs
+from .settings import Settings
+from .solvers import SOLVERS, make_columns
 
 Self = TypeVar("Self", bound="FittedRFM")
 
@@ -36,7 +37,7 @@ class FittedRFM(Estimator):
         data: PairData,
         history: dict[str, NDArray[Any]],
         feature_matrices: NDArray[Any],
-        dual_coefficients: NDArray[Any],
+        dual_coefficients: NDArray[Any] | None,
     ) -> None:
         """All fitted attributes: with everything computed before, of one fit alone."""
         self._settings = settings
@@ -62,8 +63,9 @@ class FittedRFM(Estimator):
             "X_train": self.X_train_,
             "y_train": self.y_train_,
             "feature_matrices": self.feature_matrices_,
-            "dual_coef": self.dual_coef_,
         }
+        if self.dual_coef_ is not None:
+            arrays["dual_coef"] = self.dual_coef_
         values = {"solver": self.solver_, "operation": self.operation_}
         return arrays, {"parameters": dict(self._settings.parameters), **values}
 
@@ -81,7 +83,9 @@ class FittedRFM(Estimator):
             "y_train", arrays["y_train"], len(X_train), settings.parameters["n_classes"], p
         )
         matrices = unpack_array(arrays, "feature_matrices", (None, d, d), dtype)
-        dual = unpack_array(arrays, "dual_coef", (len(X_train), len(classes)), dtype)
+        dual = None
+        if not settings.few_columns:
+            dual = unpack_array(arrays, "dual_coef", (len(X_train), len(classes)), dtype)
         check_history(history, len(matrices))
         solver = checks.check_one_of("solver", values["solver"], SOLVERS[1:])
         backend = FittedBackend(settings.backend)
@@ -104,11 +108,21 @@ class FittedRFM(Estimator):
         self.require_fit()
         return checks.check_pairs(name, pairs, self._settings.modulus, self._settings.n_tasks)
 
-    def decision_function(self, X: ArrayLike) -> NDArray[Any]:
-        """Outputs f_c(x) of the final predictor, (m, c), for pairs X, (m, 2)."""
+    def decision_function(
+        self, X: ArrayLike, progress: Callable[[int, int], object] | None = None
+    ) -> NDArray[Any]:
+        """Outputs f_c(x) of the final predictor, (m, c), for pairs X, (m, 2).
+
+        A model without dual coefficients solves for each pair, 10 p³ flops a step of conjugate
+        gradients, in blocks, and calls progress(pairs done, all) after each of them. The outputs
+        are those that dual coefficients would give, to the tolerance.
+        """
         pairs = self._check_pairs("X", X)
         if len(pairs) == 0:
             return np.empty((0, len(self.classes_)), self._settings.dtype)
+        if self.dual_coef_ is None:
+            with self._backend.operations.device.own_threads():
+                return outputs_of_pairs(self._columns(), pairs, self._block_of_pairs(), progress)
         operations = self._backend.operations
         outputs = operations.decision_function(
             self._settings.kernel,
@@ -151,6 +165,8 @@ class FittedRFM(Estimator):
         The next feature matrix would be its power `agop_power`. About 4 n² c + 4 n c p² flops.
         """
         self.require_fit()
+        if self.dual_coef_ is None:
+            return self._solved_agop(range(len(self.classes_)))
         return self._agop(self.dual_coef_)
 
     def class_agops(self, classes: Iterable[int] | None = None) -> NDArray[Any]:
@@ -176,8 +192,45 @@ class FittedRFM(Estimator):
         ]
         agops = np.empty((len(chosen), *self.feature_matrix_.shape), self._settings.dtype)
         for agop, label in zip(agops, chosen, strict=True):
-            agop[...] = self._agop(self.dual_coef_[:, [label]])
+            if self.dual_coef_ is None:
+                agop[...] = self._solved_agop([label])
+            else:
+                agop[...] = self._agop(self.dual_coef_[:, [label]])
         return agops
+
+    def _columns(self) -> ColumnsOfMetric:
+        """What solves with the final feature matrix, where there are no dual coefficients."""
+        settings = self._settings
+        labels = np.searchsorted(self.classes_, self.y_train_)
+        nothing = self.X_train_[:0], labels[:0]
+        p, c = settings.modulus, len(self.classes_)
+        columns = make_columns(
+            self._backend.operations,
+            settings.kernel,
+            PairData(self.X_train_, labels, *nothing, p, c),
+            dtype=settings.dtype,
+            ridge=settings.ridge,
+            centred=settings.centred,
+            tolerance=settings.tolerance,
+            pair_tolerance=settings.tolerance,
+        )
+        return columns.at(self._on_device(self.feature_matrix_))
+
+    def _block_of_pairs(self) -> int:
+        """How many pairs are solved for at a time: 256 MB of vectors, or 16 pairs."""
+        one = 3 * len(self.X_train_) * self._settings.dtype.itemsize
+        return max(16, (256 << 20) // one)
+
+    def _solved_agop(self, classes: Sequence[int]) -> NDArray[Any]:
+        operations = self._backend.operations
+        no_pairs = self.X_train_[:0]
+        with operations.device.own_threads():
+            columns = self._columns()
+            total: NDArray[Any] = np.zeros_like(self.feature_matrix_)
+            for first in range(0, len(classes), 64):
+                chosen = np.array(classes[first : first + 64], dtype=np.int64)
+                total += operations.device.to_numpy(columns.solve(chosen, no_pairs).agop())
+        return total
 
     def _agop(self, dual_coefficients: NDArray[Any]) -> NDArray[Any]:
         operations, settings = self._backend.operations, self._settings

@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from ..operations import Operations, make_operations
 from ..tasks import Split
 from .classifier import RFMClassifier
-from .rounds import Callback, Run, Settings, run_rounds
+from .rounds import Callback, Run, run_rounds
+from .settings import Settings
 from .solvers import choose_solver
 
 Given = TypeVar("Given")
@@ -101,12 +102,8 @@ def _fit_together(
     operations: Operations,
 ) -> None:
     """Fit models of the same parameters, in step if all take conjugate gradients."""
-    itemsize = settings.dtype.itemsize
-    solvers = [
-        choose_solver(settings.solver, settings.kernel, run.data, itemsize, operations)
-        for run in runs
-    ]
-    together = len(runs) > 1 and set(solvers) == {"cg"}
+    solvers = [choose_solver(settings, run.data, operations) for run in runs]
+    together = len(runs) > 1 and set(solvers) == {"cg"} and not settings.few_columns
     for step in [range(len(runs))] if together else [[i] for i in range(len(runs))]:
         try:
             run_rounds(settings, operations, solvers[step[0]], [runs[i] for i in step])

@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cache, partial
 from itertools import chain
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..analysis.features import alignment, circulant_deviation, cross_block
-from ..operations import Kernel, Operations
+from ..operations import Operations
 from ..tasks import PairData
 from ..training import (
     Checkpoint,
@@ -23,13 +23,13 @@ from ..training import (
     any_stops,
     check_checkpoint,
     closing,
-    fingerprint,
     pack,
     score_columns,
     unpack_array,
     unpack_rows,
 )
 from .evaluation import Evaluation, Machine, SolverWarning
+from .settings import Settings
 from .solvers import make_machine, require_memory
 
 
@@ -65,35 +65,6 @@ class Round:
 Callback = Callable[[Round], object]
 
 
-@dataclass(frozen=True)
-class Settings:
-    """The parameters of `RFMClassifier`, checked, as what they stand for.
-
-    `parameters` are themselves, as plain Python values.
-    """
-
-    parameters: Mapping[str, Any]
-    modulus: int
-    n_tasks: int
-    backend: str
-    solver: str
-    kernel: Kernel
-    n_classes: int
-    iterations: int
-    agop_power: float
-    ridge: float
-    centred: bool
-    tolerance: float
-    dtype: np.dtype[Any]
-
-    def fingerprint(self, data: PairData) -> str:
-        """What checkpoints of a run belong to; it may go on for more iterations."""
-        # Its matrices tell the modulus, it names its solver, and goes on with another backend.
-        names = ("n_classes", "agop_power", "ridge", "centred", "tolerance", "dtype")
-        given = {"kernel": asdict(self.kernel), **{name: getattr(self, name) for name in names}}
-        return fingerprint(data, given)
-
-
 @dataclass
 class Run:
     """A run: its data, callbacks and start, and the rounds that are complete.
@@ -108,8 +79,11 @@ class Run:
         Of rounds whose solve is not what it should be.
     machine_state : mapping
         What its machine goes on from, of a checkpoint; empty for a new run.
+    ended : bool
+        Whether there will be no further rounds.
     dual_coefficients : ndarray, shape (n, c), or None
-        Of the last complete round, once the run has ended.
+        Of the last complete round, once the run has ended; None of a run that solves for a few
+        classes only.
     """
 
     data: PairData
@@ -119,6 +93,7 @@ class Run:
     matrices: list[NDArray[Any]] = field(default_factory=list)
     complaints: dict[int, str] = field(default_factory=dict)
     machine_state: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    ended: bool = False
     dual_coefficients: NDArray[Any] | None = None
 
     @classmethod
@@ -154,10 +129,10 @@ class Run:
             )
         return run
 
-    def end(self, dual_coefficients: NDArray[Any]) -> None:
+    def end(self, dual_coefficients: NDArray[Any] | None) -> None:
         """No further rounds: add to the rows what only the last feature matrix tells."""
         del self.matrices[len(self.rows) :]  # of a round that was broken off between the two
-        self.dual_coefficients = dual_coefficients
+        self.ended, self.dual_coefficients = True, dual_coefficients
         for row, matrix in zip(self.rows, self.matrices, strict=True):
             row["feature_alignment"] = alignment(matrix, self.matrices[-1])
 
@@ -190,7 +165,9 @@ def run_rounds(
         If they cannot fit into the available memory, before any work.
     """
     data, itemsize = [run.data for run in runs], settings.dtype.itemsize
-    require_memory(solver, data, itemsize, settings.iterations + 1, operations)
+    require_memory(
+        solver, data, itemsize, settings.iterations + 1, operations, sampling=settings.sampling
+    )
     machine = make_machine(
         solver,
         operations,
@@ -200,6 +177,7 @@ def run_rounds(
         ridge=settings.ridge,
         centred=settings.centred,
         tolerance=settings.tolerance,
+        sampling=settings.sampling,
     )
     if runs[0].rows:
         _restore(machine, runs)
@@ -212,7 +190,7 @@ def run_rounds(
     with closing(callbacks), operations.device.own_threads():
         try:
             if len(runs[0].rows) > settings.iterations:  # only the dual coefficients are missing
-                if machine.solver == "cholesky":  # whose state has none
+                if machine.solver == "cholesky":  # whose state has no dual coefficients
                     machine.fit(on_device([run.matrices[-1] for run in runs]))
                 for i, run in enumerate(runs):
                     run.end(machine.dual_coefficients(i))
@@ -222,9 +200,10 @@ def run_rounds(
         except BaseException:
             # The broken round may have left its dual coefficients: back to the last complete one.
             if runs[0].rows:
-                machine.fit(on_device([run.matrices[len(run.rows) - 1] for run in runs]))
+                if machine.keeps_coefficients:
+                    machine.fit(on_device([run.matrices[len(run.rows) - 1] for run in runs]))
                 for i, run in enumerate(runs):
-                    if run.dual_coefficients is None:
+                    if not run.ended:
                         run.end(machine.dual_coefficients(i))
             raise
 
@@ -247,12 +226,14 @@ def _iterate(
     began = time.perf_counter()
     for t in range(len(runs[0].rows), settings.iterations + 1):
         with _named(t):
-            evaluations = machine.fit(M)
+            evaluations = machine.fit(M, settings.drawn_classes(t, runs[0].data.n_classes))
         matrices = to_numpy(M).reshape(len(runs), *M.shape[-2:])
-        going = [i for i, run in enumerate(runs) if run.dual_coefficients is None]
+        going = [i for i, run in enumerate(runs) if not run.ended]
         for i in going:
             runs[i].matrices.append(matrices[i])
             runs[i].rows.append(_row(t, evaluations[i], matrices[i], runs[i].data))
+            if settings.sampling and not settings.few_columns:  # all pairs by all classes
+                runs[i].rows[t]["test_accuracy_error"] = 0.0 if len(runs[i].data.test) else np.nan
             if evaluations[i].complaint:
                 runs[i].complaints[t] = evaluations[i].complaint
         share = (time.perf_counter() - began) / len(runs)
@@ -272,7 +253,7 @@ def _iterate(
             )
             if any_stops(operations, run.callbacks, current) or t == settings.iterations:
                 run.end(machine.dual_coefficients(i))
-        if all(run.dual_coefficients is not None for run in runs):
+        if all(run.ended for run in runs):
             return
         began = time.perf_counter()
         M = next_matrix()

@@ -8,17 +8,23 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import check_one_of
 from ..operations import Kernel, Operations, memory, quadratic_form
 from ..tasks import PairData
 from .cholesky import CholeskyMachine
-from .conjugate_gradients import ConjugateGradientMachine
+from .columns import Columns, GridColumns
+from .conjugate_gradients import MAX_CG_ITERATIONS, ConjugateGradientMachine
 from .evaluation import DenseEvaluator, Evaluator, Machine
 from .grid import GridEvaluator
+from .sampled import SampledMachine
+from .sampling import Sampling
+from .settings import Settings
 
 SOLVERS = ("auto", "cg", "cholesky")
 # Below this many training pairs a Cholesky solve takes a few milliseconds and is exact.
 AUTO_CG_PAIRS = 1000
+# Of the evaluation pairs of sampled rounds: it moves fewer largest outputs than the draw of the
+# pairs does, of 256 pairs 1 at p = 61 and p = 127.
+PAIR_TOLERANCE = 1e-3
 
 _logger = logging.getLogger("grokrfm")
 
@@ -35,27 +41,27 @@ def grid_obstacle(kernel: Kernel, data: PairData) -> str | None:
     return None
 
 
-def choose_solver(
-    solver: str, kernel: Kernel, data: PairData, itemsize: int, operations: Operations
-) -> str:
+def choose_solver(settings: Settings, data: PairData, operations: Operations) -> str:
     """Return "cg" or "cholesky".
 
     "auto" takes conjugate gradients where they apply and there are at least `AUTO_CG_PAIRS`
-    training pairs or the kernel matrix would not fit into memory, and logs its choice.
+    training pairs or the kernel matrix would not fit into memory, and logs its choice. Runs that
+    solve for a few columns take them whatever the size.
 
     Raises
     ------
     ValueError
-        If the name is unknown or "cg" does not apply.
+        If "cg" is to be taken and does not apply.
     """
-    check_one_of("solver", solver, SOLVERS)
-    obstacle = grid_obstacle(kernel, data)
+    obstacle = grid_obstacle(settings.kernel, data)
+    solver = "cg" if settings.few_columns else settings.solver
     if solver == "cg" and obstacle:
         raise ValueError(f"solver: 'cg' does not apply, {obstacle}")
     if solver != "auto":
         return solver
     available = operations.device.available_bytes()
-    fits = available is None or CholeskyMachine.required_bytes(data, itemsize) <= available
+    need = CholeskyMachine.required_bytes(data, settings.dtype.itemsize)
+    fits = available is None or need <= available
     large = len(data.train) >= AUTO_CG_PAIRS
     choice = "cg" if obstacle is None and (large or not fits) else "cholesky"
     _logger.info(
@@ -74,6 +80,7 @@ def require_memory(
     matrices: int,
     operations: Operations,
     checkpoints: bool = False,
+    sampling: Sampling | None = None,
 ) -> int:
     """Return the bytes of runs side by side that keep that many feature matrices.
 
@@ -81,15 +88,21 @@ def require_memory(
     as one array. A checkpoint, if one is held at a time, has another copy of them, and the last
     solutions.
     """
-    if solver == "cg":
+    if sampling and sampling.eval_pairs is not None:
+        drawn = min(sampling.eval_pairs, len(runs[0].test))
+        need = SampledMachine.required_bytes(
+            runs[0], itemsize, operations, sampling.agop_classes, drawn
+        )
+        solutions = drawn * len(runs[0].train) * itemsize
+    elif solver == "cg":
         need = ConjugateGradientMachine.required_bytes(runs, itemsize, operations)
+        solutions = ConjugateGradientMachine.state_bytes(runs, itemsize)
     else:
         need = sum(CholeskyMachine.required_bytes(data, itemsize) for data in runs)
+        solutions = 0
     kept = 2 * len(runs) * matrices * runs[0].dimension ** 2 * itemsize  # on the host
     if checkpoints:
-        kept += kept // 2
-        if solver == "cg":
-            kept += ConjugateGradientMachine.state_bytes(runs, itemsize)
+        kept += kept // 2 + solutions
     purpose = f"a run with solver '{solver}' on {len(runs[0].train)} training pairs"
     advice = "use fewer training pairs or dtype='float32'" + (
         "" if solver == "cg" else ", or solver='cg' where it applies"
@@ -112,12 +125,28 @@ def make_machine(
     ridge: float,
     centred: bool,
     tolerance: float,
+    sampling: Sampling | None = None,
 ) -> Machine:
     """Return the machine for a chosen solver; several runs go with "cg" and batched operations.
 
     With compiled operations the quadratic family is evaluated on the grid whatever the solver; the
     array operations keep to sums over training points, as the reference.
     """
+    if sampling and sampling.eval_pairs is not None:
+        [data] = runs
+        pair_tolerance = max(tolerance, PAIR_TOLERANCE)
+        columns = make_columns(
+            operations,
+            kernel,
+            data,
+            dtype=dtype,
+            ridge=ridge,
+            centred=centred,
+            tolerance=tolerance,
+            pair_tolerance=pair_tolerance,
+        )
+        drawn = sampling.pairs(len(data.test))
+        return SampledMachine(operations, columns, data, drawn, dtype, tolerance, pair_tolerance)
     form = quadratic_form(kernel)
     if form is not None and solver == "cg":
         grid = GridEvaluator(operations, form, runs, dtype, ridge, centred)
@@ -129,3 +158,28 @@ def make_machine(
     else:
         evaluator = DenseEvaluator(operations, kernel, data, dtype, ridge, centred)
     return CholeskyMachine(operations, kernel, data, dtype, ridge, evaluator)
+
+
+def make_columns(
+    operations: Operations,
+    kernel: Kernel,
+    data: PairData,
+    *,
+    dtype: Any,
+    ridge: float,
+    centred: bool,
+    tolerance: float,
+    pair_tolerance: float,
+) -> Columns:
+    """Return what solves for single classes and pairs, by conjugate gradients.
+
+    Raises
+    ------
+    ValueError
+        If they do not apply.
+    """
+    form, obstacle = quadratic_form(kernel), grid_obstacle(kernel, data)
+    if form is None or obstacle:
+        raise ValueError(f"solver: 'cg' does not apply, {obstacle}")
+    grid = GridEvaluator(operations, form, [data], dtype, ridge, centred)
+    return GridColumns(operations, kernel, grid, tolerance, pair_tolerance, MAX_CG_ITERATIONS)

@@ -25,7 +25,7 @@ from .history import (
     unpack_rows,
 )
 from .progress import Progress
-from .scores import Scores, scores, scores_of_outputs
+from .scores import Scores, losses_of_classes, sampled_accuracy, scores, scores_of_outputs
 
 __all__ = [
     "DTYPES",
@@ -48,7 +48,9 @@ __all__ = [
     "find_classes",
     "fingerprint",
     "is_numbered",
+    "losses_of_classes",
     "pack",
+    "sampled_accuracy",
     "score_columns",
     "scores",
     "scores_of_outputs",

@@ -243,6 +243,8 @@ def score_columns(train: Scores, test: Scores) -> Row:
     row: Row = {}
     for prefix, scores in (("train", train), ("test", test)):
         values = asdict(scores)
+        if values["accuracy_error"] is None:
+            del values["accuracy_error"]
         for task, accuracy in enumerate(values.pop("task_accuracy")):
             values[f"accuracy_task_{task}"] = accuracy
         row |= {f"{prefix}_{name}": value for name, value in values.items()}

@@ -15,13 +15,15 @@ class Scores:
 
     `accuracy` is the share of pairs whose largest output is the label's, `mse` the mean of
     (f_c(x) − 1[c = y])² over pairs and classes, `correct_class_mse` the mean of (f_y(x) − 1)².
-    `task_accuracy` is the accuracy on each of several tasks.
+    `task_accuracy` is the accuracy on each of several tasks, `accuracy_error` its standard error
+    where it is that of pairs drawn from more.
     """
 
     accuracy: float
     mse: float
     correct_class_mse: float
     task_accuracy: tuple[float, ...] = ()
+    accuracy_error: float | None = None
 
 
 def scores(sums: Iterable[float], m: int, n_classes: int) -> Scores:
@@ -37,6 +39,34 @@ def scores(sums: Iterable[float], m: int, n_classes: int) -> Scores:
         mse=max(float(squares - 2 * own + m), 0.0) / (m * n_classes),  # < 0 by rounding alone
         correct_class_mse=float(own_error / m),
     )
+
+
+def losses_of_classes(sums: Iterable[float], m: int, drawn: int, n_classes: int) -> Scores:
+    """Losses of m pairs over some n_classes classes, to which `drawn` of the pairs belong.
+
+    From sums over the latter, Σ f_y and Σ (f_y − 1)², and Σ f_c² over all pairs and those classes.
+    The accuracy, which takes the outputs of all classes, is NaN.
+    """
+    own, own_error, squares = sums
+    if m == 0 or n_classes == 0:
+        return Scores(np.nan, np.nan, np.nan)
+    return Scores(
+        accuracy=np.nan,
+        mse=max(float(squares - 2 * own + drawn), 0.0) / (m * n_classes),
+        correct_class_mse=float(own_error / drawn) if drawn else np.nan,
+    )
+
+
+def sampled_accuracy(hits: int, k: int, m: int) -> tuple[float, float]:
+    """Accuracy on k of m pairs drawn without replacement, and its standard error.
+
+    √(a (1 − a) / k · (m − k) / (m − 1)); 0 when all are taken, NaN without any.
+    """
+    if k == 0:
+        return np.nan, np.nan
+    accuracy = hits / k
+    share = (m - k) / (m - 1) if m > 1 else 0.0
+    return accuracy, float(np.sqrt(accuracy * (1 - accuracy) / k * share))
 
 
 def scores_of_outputs(outputs: Any, labels: Any, xp: Any = np) -> Scores:

@@ -1,0 +1,86 @@
+"""Rounds of a few classes: the AGOP from drawn ones, the accuracy from drawn pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..operations import Operations
+from ..tasks import PairData
+from ..training import sampled_accuracy, unpack_array
+from .columns import Columns
+from .evaluation import Evaluation, missed_tolerance, scaled_to_all, tolerable_residual
+
+
+class SampledMachine:
+    """Solves for the drawn classes, from zero, and for evaluation pairs, from the last round.
+
+    The work of a round does not grow with the number of classes. It leaves no dual coefficients.
+    """
+
+    solver = "cg"
+    keeps_coefficients = False
+
+    def __init__(
+        self,
+        operations: Operations,
+        columns: Columns,
+        data: PairData,
+        drawn_pairs: NDArray[np.int64],
+        dtype: Any,
+        tolerance: float,
+        pair_tolerance: float,
+    ) -> None:
+        self._operations, self._columns, self._data = operations, columns, data
+        self._pairs, self._labels = data.test[drawn_pairs], data.test_labels[drawn_pairs]
+        self._dtype = np.dtype(dtype)
+        self._limits = tuple(tolerable_residual(t, dtype) for t in (tolerance, pair_tolerance))
+        self._solutions: Any = None
+
+    @staticmethod
+    def required_bytes(
+        data: PairData, itemsize: int, operations: Operations, classes: int, pairs: int
+    ) -> int:
+        """Memory of a round: starts, targets and solutions of the columns, p × p arrays."""
+        columns = classes + 3 * pairs
+        in_flight = operations.column_arrays(classes + pairs)
+        numbers = columns * len(data.train) + in_flight * data.modulus**2
+        return numbers * itemsize + (16 << 20)
+
+    def dual_coefficients(self, run: int = 0) -> None:
+        return None
+
+    def state(self, run: int = 0) -> dict[str, NDArray[Any]]:
+        return {"pair_solutions": self._operations.device.to_numpy(self._solutions).copy()}
+
+    def restore(self, states: Sequence[Mapping[str, NDArray[Any]]]) -> None:
+        shape = (len(self._pairs), len(self._data.train))
+        [state] = states
+        stored = unpack_array(state, "pair_solutions", shape, self._dtype)
+        self._solutions = self._operations.device.asarray(stored, self._dtype)
+
+    def fit(self, M: Any, drawn: NDArray[np.int64] | None = None) -> list[Evaluation]:
+        c = self._data.n_classes
+        classes = np.arange(c) if drawn is None else drawn
+        solved = self._columns.at(M).solve(classes, self._pairs, self._solutions)
+        self._solutions = solved.solutions
+        hits = int((solved.outputs.argmax(axis=1) == self._labels).sum())
+        accuracy, error = sampled_accuracy(hits, len(self._pairs), len(self._data.test))
+        # The history's residual is that of the classes, which the features come from.
+        of_classes, of_pairs = np.split(solved.residuals, [len(classes)])
+        residual = float(of_classes.max())
+        missed = int((of_classes > self._limits[0]).sum() + (of_pairs > self._limits[1]).sum())
+        return [
+            Evaluation(
+                train=solved.train,
+                test=replace(solved.test, accuracy=accuracy, accuracy_error=error),
+                residual=residual,
+                agop=lambda: scaled_to_all(solved.agop(), len(classes), c),
+                cg_iterations=solved.cg_iterations,
+                complaint=missed_tolerance(missed, float(solved.residuals.max())) if missed else "",
+            )
+        ]

@@ -1,0 +1,57 @@
+"""The parameters of the estimator, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..operations import Kernel
+from ..tasks import PairData
+from ..training import fingerprint
+from .sampling import Sampling
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The parameters of `RFMClassifier`, checked, as what they stand for.
+
+    `parameters` are themselves, as plain Python values.
+    """
+
+    parameters: Mapping[str, Any]
+    modulus: int
+    n_tasks: int
+    backend: str
+    solver: str
+    kernel: Kernel
+    n_classes: int
+    iterations: int
+    agop_power: float
+    ridge: float
+    centred: bool
+    tolerance: float
+    dtype: np.dtype[Any]
+    sampling: Sampling | None
+
+    @property
+    def few_columns(self) -> bool:
+        """Whether rounds solve for drawn classes and pairs alone."""
+        return self.sampling is not None and self.sampling.eval_pairs is not None
+
+    def drawn_classes(self, iteration: int, n_classes: int) -> NDArray[np.int64] | None:
+        """The classes of a round from which the AGOP is estimated; None for all."""
+        if self.sampling is None or self.sampling.agop_classes >= n_classes:
+            return None
+        return self.sampling.classes(iteration, n_classes)
+
+    def fingerprint(self, data: PairData) -> str:
+        """What checkpoints of a run belong to; it may go on for more iterations."""
+        # Its matrices tell the modulus, it names its solver, and goes on with another backend.
+        names = ("n_classes", "agop_power", "ridge", "centred", "tolerance", "dtype")
+        given = {"kernel": asdict(self.kernel), **{name: getattr(self, name) for name in names}}
+        given["sampling"] = self.sampling and asdict(self.sampling)
+        return fingerprint(data, given)
