@@ -136,7 +136,7 @@ def assert_close(
 
 
 def check_operations(fast, case, dtype, edge):
-    """Kernel matrix, decision function and AGOP of fast operations against the reference."""
+    """Kernel matrix, products with it and AGOP of fast operations against the reference."""
     problem = make_problem(5, dtype, **EDGES[edge])
     # The same numbers in float64, from which the reference is computed.
     M, alpha = problem.M.astype(np.float64), problem.dual_coefficients.astype(np.float64)
@@ -152,6 +152,11 @@ def check_operations(fast, case, dtype, edge):
 
     expected = _REFERENCE.decision_function(kernel, M, evaluation, train, alpha)
     actual = fast.decision_function(kernel, problem.M, evaluation, train, problem.dual_coefficients)
+    assert_close(actual, expected.astype(dtype), bound)
+    actual = fast.kernel_product(kernel, problem.M, evaluation, problem.dual_coefficients, train)
+    assert_close(actual, expected.astype(dtype), bound)
+    expected = _REFERENCE.kernel_product(kernel, M, train, alpha)
+    actual = fast.kernel_product(kernel, problem.M, train, problem.dual_coefficients)
     assert_close(actual, expected.astype(dtype), bound)
 
     if case.name in ("laplace", "gaussian", "gaussian_paper") and kernel_has_kink(M, train):

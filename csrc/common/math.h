@@ -23,6 +23,11 @@ GROKRFM_HOST_DEVICE constexpr T epsilon() {
     return sizeof(T) == sizeof(float) ? T(FLT_EPSILON) : T(DBL_EPSILON);
 }
 
+template <class T>
+GROKRFM_HOST_DEVICE constexpr T smallest_normal() {
+    return sizeof(T) == sizeof(float) ? T(FLT_MIN) : T(DBL_MIN);
+}
+
 GROKRFM_HOST_DEVICE float magnitude(float x) {
     return fabsf(x);
 }

@@ -7,6 +7,7 @@
 #include "../cholesky_solve.h"
 #include "../decision_function.h"
 #include "../kernel_matrix.h"
+#include "../kernel_product.h"
 #include "../matrix_power.h"
 #include "adapter.h"
 #include "bindings.h"
@@ -68,6 +69,25 @@ void register_dense(py::module_& module) {
         },
         arg("kernel"), arg("feature_matrix").noconvert(), arg("evaluation").noconvert(),
         arg("train").noconvert(), arg("dual_coefficients").noconvert(), arg("threads") = 1);
+    module.def(
+        "kernel_product",
+        [](const py::object& kernel, const py::array& feature_matrix, const py::array& inputs,
+           const py::array& vectors, const std::optional<py::array>& other, int threads) {
+            require_at_least(1, threads, "threads");
+            const KernelChoice choice = kernel_choice(kernel);
+            return with_floating_type(feature_matrix, "feature_matrix", [&](auto zero) {
+                using T = decltype(zero);
+                const auto m = square<const T>(feature_matrix, "feature_matrix");
+                const auto rows = active_indices(inputs, "inputs", m.rows);
+                const auto columns = other ? active_indices(*other, "other", m.rows) : rows;
+                const auto v = matrix<const T>(vectors, "vectors", columns.rows);
+                return result<T>(py::none(), rows.rows, v.columns, [&](Matrix<T> out) {
+                    kernel_product<T>(choice, m, rows, other ? &columns : nullptr, v, out, threads);
+                });
+            });
+        },
+        arg("kernel"), arg("feature_matrix").noconvert(), arg("inputs").noconvert(),
+        arg("vectors").noconvert(), arg("other") = py::none(), arg("threads") = 1);
     module.def(
         "agop",
         [](const py::object& kernel, const py::array& feature_matrix, const py::array& train,

@@ -18,6 +18,8 @@ static constexpr Loops<T> table() {
     loops.add_scaled = add_scaled<T>;
     loops.look_up = look_up<T>;
     loops.gather = gather<T>;
+    loops.multiply_looked_up = multiply_looked_up<T>;
+    loops.scale_rows = scale_rows<T>;
     loops.apply_value = apply_value<T>;
     loops.apply_slopes = apply_slopes<T>;
     loops.line_sums = line_sums<T>;

@@ -39,6 +39,9 @@ struct Loops {
     void (*add_scaled)(const T* source, T factor, Size size, T* sum);
     void (*look_up)(const T* table, const std::int32_t* index, Size size, bool first, T* out);
     void (*gather)(const T* source, const std::int32_t* order, Size size, T* out);
+    void (*multiply_looked_up)(const T* first, const std::int32_t* first_index, const T* second,
+                               const std::int32_t* second_index, Size size, T* out);
+    void (*scale_rows)(const T* factors, const T* rows, Size count, Size size, T* out);
     void (*apply_value)(const KernelChoice&, const T* q_x, T q_z, Size size, T* s);
     void (*apply_slopes)(const KernelChoice&, const T* q_x, T q_z, Size size, T* s, T* d_q);
 

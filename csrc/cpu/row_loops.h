@@ -31,6 +31,29 @@ static void gather(const T* __restrict source, const std::int32_t* __restrict or
     for (std::ptrdiff_t i = 0; i < size; ++i) out[i] = source[order[i]];
 }
 
+// Products of entries >= 0 of two tables. Below the smallest normal number they count as 0:
+// processors are slow on what lies there.
+template <class T>
+static void multiply_looked_up(const T* __restrict first,
+                               const std::int32_t* __restrict first_index,
+                               const T* __restrict second,
+                               const std::int32_t* __restrict second_index, std::ptrdiff_t size,
+                               T* __restrict out) {
+    for (std::ptrdiff_t i = 0; i < size; ++i) {
+        const T product = first[first_index[i]] * second[second_index[i]];
+        out[i] = product < smallest_normal<T>() ? T(0) : product;
+    }
+}
+
+// out[i] = factors[i] rows[i]
+template <class T>
+static void scale_rows(const T* __restrict factors, const T* __restrict rows, std::ptrdiff_t count,
+                       std::ptrdiff_t size, T* __restrict out) {
+    for (std::ptrdiff_t i = 0; i < count; ++i)
+        for (std::ptrdiff_t k = 0; k < size; ++k)
+            out[i * size + k] = factors[i] * rows[i * size + k];
+}
+
 template <class T, class Kernel>
 static void values_of(Kernel kernel, const T* __restrict q_x, T q_z, std::ptrdiff_t size,
                       T* __restrict s) {

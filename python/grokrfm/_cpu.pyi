@@ -23,6 +23,14 @@ def decision_function(
     dual_coefficients: _Floating,
     threads: int = 1,
 ) -> _Floating: ...
+def kernel_product(
+    kernel: Kernel,
+    feature_matrix: _Floating,
+    inputs: NDArray[int32],
+    vectors: _Floating,
+    other: NDArray[int32] | None = None,
+    threads: int = 1,
+) -> _Floating: ...
 def agop(
     kernel: Kernel,
     feature_matrix: _Floating,

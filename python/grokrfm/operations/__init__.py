@@ -1,7 +1,9 @@
 """Every operation on arrays, for each backend: C++, CUDA, and the array source on NumPy or CuPy."""
 
 from . import memory
+from .additive import AdditivePart
 from .backends import BACKENDS, FittedBackend, array_backend, make_operations
+from .conjugate_gradients import coarse_inverse, conjugate_gradients
 from .custom import check_custom_kernel
 from .grid import (
     Form,
@@ -9,6 +11,7 @@ from .grid import (
     GridSums,
     agop_from_sums,
     coarse_matrix,
+    pair_sums,
     renumbered,
     second_moment,
 )
@@ -31,6 +34,7 @@ __all__ = [
     "BACKENDS",
     "KERNELS",
     "OPTIMIZERS",
+    "AdditivePart",
     "ArrayOperations",
     "CustomKernel",
     "FittedBackend",
@@ -45,7 +49,9 @@ __all__ = [
     "array_backend",
     "build_info",
     "check_custom_kernel",
+    "coarse_inverse",
     "coarse_matrix",
+    "conjugate_gradients",
     "initial_network",
     "make_kernel",
     "make_operations",
@@ -54,6 +60,7 @@ __all__ = [
     "network_agop",
     "network_class_agops",
     "network_rows",
+    "pair_sums",
     "quadratic_form",
     "renumbered",
     "second_moment",

@@ -49,6 +49,12 @@ class CppOperations(Operations):
         with self.device.own_threads() as threads:
             return _cpu.decision_function(kernel, M, evaluation, train, dual_coefficients, threads)
 
+    def kernel_product(
+        self, kernel: Kernel, M: Any, inputs: Any, vectors: Any, other: Any = None
+    ) -> Any:
+        with self.device.own_threads() as threads:
+            return _cpu.kernel_product(kernel, M, inputs, vectors, other, threads)
+
     def agop(
         self, kernel: Kernel, M: Any, train: Any, dual_coefficients: Any, centred: bool
     ) -> Any:

@@ -150,6 +150,12 @@ class CudaOperations(ArrayNetworks):
             )
         return out
 
+    def kernel_product(
+        self, kernel: Kernel, M: Any, inputs: Any, vectors: Any, other: Any = None
+    ) -> Any:
+        columns = inputs if other is None else other
+        return self.decision_function(kernel, M, inputs, columns, vectors)
+
     def agop(
         self, kernel: Kernel, M: Any, train: Any, dual_coefficients: Any, centred: bool
     ) -> Any:

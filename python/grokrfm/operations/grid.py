@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from .conjugate_gradients import coarse_inverse, conjugate_gradients, target_norms
+
 Form = tuple[float, float, float]  # pairs, norms, shift
 
 
@@ -153,7 +155,7 @@ def coarse_matrix(M: Any, form: Form, ridge: float, mask: Any, xp: Any = np) -> 
     v = diagonal(M, xp) - form[2] / 2
     C = 2 * (form[0] * M * M + form[1] * v[..., :, None] * v[..., None, :])
     G = pair_sums(weight, xp)
-    return xp.linalg.solve(xp.eye(M.shape[-1], dtype=M.dtype) + C @ G, C)
+    return coarse_inverse(xp, C, G)
 
 
 def second_moment(mask: Any, centred: bool, xp: Any = np) -> Any:
@@ -239,8 +241,6 @@ def grid_round(
     Y[:c] = train_labels[None] == xp.arange(first_class, first_class + c)[:, None, None]
     if targets is not None:
         Y[c:, trained] = targets
-    target_norms = xp.sqrt((Y * Y).sum(axis=(1, 2)))
-    target_norms = xp.where(target_norms > 0, target_norms, 1)
 
     def scatter(compact: Any) -> Any:
         V = xp.zeros((columns, p, p), dtype=M.dtype)
@@ -250,10 +250,7 @@ def grid_round(
     def dots(U: Any, V: Any) -> Any:
         return (U * V).sum(axis=(1, 2))
 
-    def relative(R: Any) -> Any:
-        return xp.sqrt(dots(R, R)) / target_norms
-
-    def times_kernel(V: Any) -> Any:
+    def times_kernel(V: Any, open_: Any = None) -> Any:
         return mask * apply(M, form, V, xp) + ridge * V
 
     inverse = inverse_diagonal(M, form, ridge, mask, xp)
@@ -271,38 +268,23 @@ def grid_round(
         energy = dots(V, times_kernel(V))
         scale = xp.where(energy > 0, dots(V, Y) / xp.where(energy > 0, energy, 1), 0)
         V = scale[:, None, None] * V  # the smallest error in the energy norm
-        stopped = xp.zeros(columns, dtype=bool)
-        R = Y - times_kernel(V)
-        left = problem.max_iterations
-        while left > 0:
-            before = xp.where(stopped, 0, relative(R) / tolerance).max()
-            if before <= 1:
-                break
-            Z = precondition(R)
-            P, product = Z, dots(R, Z)
-            while left > 0:
-                open_ = ~stopped & (relative(R) > tolerance)
-                if not bool(open_.any()):
-                    break
-                KP = times_kernel(P)
-                curvature = dots(P, KP)
-                stopped |= open_ & ~((curvature > 0) & (product > 0))
-                open_ &= ~stopped
-                step = xp.where(open_, product / xp.where(open_, curvature, 1), 0)[:, None, None]
-                V, R = V + step * P, R - step * KP
-                iterations += open_
-                Z = precondition(R)
-                following = dots(R, Z)
-                factor = xp.where(product > 0, following / xp.where(product > 0, product, 1), 0)
-                P, product = Z + factor[:, None, None] * P, following
-                left -= 1
-            R = Y - times_kernel(V)
-            if xp.where(stopped, 0, relative(R) / tolerance).max() > 0.5 * before:
-                break
+        V, _, iterations, _ = conjugate_gradients(
+            xp,
+            times_kernel,
+            precondition,
+            dots,
+            lambda numbers: numbers[:, None, None],
+            Y,
+            V,
+            Y - times_kernel(V),
+            tolerance,
+            problem.max_iterations,
+        )
         solutions[:, 1:] = solutions[:, :-1].copy()
         solutions[:, 0] = V[:, trained]
     f = apply(M, form, V, xp)
-    residuals = relative(Y - mask * f - ridge * V)
+    misses = Y - mask * f - ridge * V
+    residuals = xp.sqrt(dots(misses, misses)) / target_norms(xp, dots, Y)
     f, V = f[:c], V[:c]
     for known in (train_labels, test_labels) if c else ():
         here = (known >= first_class) & (known < first_class + c)

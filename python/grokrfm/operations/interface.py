@@ -52,6 +52,12 @@ class Operations(ABC):
         """f(z_j) = Σ_i α_i k(x_i, z_j), (m, c)."""
 
     @abstractmethod
+    def kernel_product(
+        self, kernel: Kernel, M: Any, inputs: Any, vectors: Any, other: Any = None
+    ) -> Any:
+        """K V, (n, k), for K as `kernel_matrix` has it, of which only blocks exist at a time."""
+
+    @abstractmethod
     def agop(
         self, kernel: Kernel, M: Any, train: Any, dual_coefficients: Any, centred: bool
     ) -> Any:

@@ -108,9 +108,15 @@ class ArrayOperations(ArrayNetworks):
     def decision_function(
         self, kernel: Kernel, M: Any, evaluation: Any, train: Any, dual_coefficients: Any
     ) -> Any:
+        return self.kernel_product(kernel, M, evaluation, dual_coefficients, train)
+
+    def kernel_product(
+        self, kernel: Kernel, M: Any, inputs: Any, vectors: Any, other: Any = None
+    ) -> Any:
+        columns = inputs if other is None else other
         blocks = [
-            self.kernel_matrix(kernel, M, evaluation[j : j + _BLOCK], train) @ dual_coefficients
-            for j in range(0, len(evaluation), _BLOCK)
+            self.kernel_matrix(kernel, M, inputs[i : i + _BLOCK], columns) @ vectors
+            for i in range(0, len(inputs), _BLOCK)
         ]
         return self.device.xp.concatenate(blocks)
 

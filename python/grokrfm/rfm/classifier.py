@@ -34,7 +34,7 @@ from .fitted import FittedRFM
 from .rounds import Callback, Run, run_rounds
 from .sampling import Sampling
 from .settings import Settings
-from .solvers import SOLVERS, choose_solver, require_memory
+from .solvers import SOLVERS, cholesky_fits, choose_solver, require_memory
 
 CENTERINGS = ("per_class", "none")
 MAX_DEPTH = 100  # every entry of the kernel matrix takes so many steps
@@ -69,10 +69,11 @@ class RFMClassifier(FittedRFM):
         Where the operations run; see `grokrfm.operations.make_operations`. Any but "auto" is met or
         refused.
     solver : {"auto", "cg", "cholesky"}
-        "cholesky" forms the n × n kernel matrix; "cg" runs preconditioned conjugate gradients on
-        the grid of pairs without one, for the kernels quadratic, general_quadratic and
-        quadratic_ntk and pairs given once. "auto" takes cg where it applies and there are 1000
-        training pairs or more, or too little memory for the kernel matrix; it logs its choice.
+        "cholesky" forms the n × n kernel matrix; "cg" runs preconditioned conjugate gradients
+        without one, for pairs given once: on the grid of pairs in closed form for the kernels
+        quadratic, general_quadratic and quadratic_ntk, by streamed products with the kernel matrix
+        for the others. "auto" takes cg where it applies and there is too little memory for the
+        kernel matrix, and for those three from 1000 training pairs on; it logs its choice.
     dtype : {"float32", "float64"}
         Precision of the run.
     tol : float
@@ -357,13 +358,12 @@ class RFMClassifier(FittedRFM):
         settings = self.check_parameters()
         n_tasks, solver, sampling = settings.n_tasks, settings.solver, settings.sampling
         data = PairData.of_size(n_train, n_test, settings.modulus, settings.n_classes, n_tasks)
-        if solver == "auto":
-            on_the_grid = quadratic_form(settings.kernel) is not None and n_tasks == 1
-            solver = "cg" if on_the_grid else "cholesky"
+        kernel, count = settings.kernel, settings.iterations + 1
         operations, itemsize = make_operations(settings.backend), settings.dtype.itemsize
-        return require_memory(
-            solver, [data], itemsize, settings.iterations + 1, operations, True, sampling
-        )
+        if solver == "auto":
+            off_grid = quadratic_form(kernel) is None and cholesky_fits(data, itemsize, operations)
+            solver = "cholesky" if n_tasks > 1 or off_grid else "cg"
+        return require_memory(solver, kernel, [data], itemsize, count, operations, True, sampling)
 
     def prepare(
         self,

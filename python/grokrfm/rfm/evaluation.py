@@ -121,10 +121,16 @@ class DenseEvaluator:
         )
 
     def __call__(
-        self, M: Any, dual_coefficients: Any, drawn: NDArray[np.int64] | None = None
+        self,
+        M: Any,
+        dual_coefficients: Any,
+        drawn: NDArray[np.int64] | None = None,
+        outputs: Any = None,
     ) -> Evaluation:
+        """`outputs`: those of the training points, (n, c), where they are known."""
         operations, xp = self._operations, self._operations.device.xp
-        outputs = self._predict(M, self._train, dual_coefficients)
+        if outputs is None:
+            outputs = self._predict(M, self._train, dual_coefficients)
         test_outputs = (
             self._predict(M, self._test, dual_coefficients)
             if len(self._test)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from numpy.typing import ArrayLike, NDArray
 
-from ..operations import Operations, make_operations
+from ..operations import Operations, make_operations, quadratic_form
 from ..tasks import Split
 from .classifier import RFMClassifier
 from .rounds import Callback, Run, run_rounds
@@ -104,6 +104,7 @@ def _fit_together(
     """Fit models of the same parameters, in step if all take conjugate gradients."""
     solvers = [choose_solver(settings, run.data, operations) for run in runs]
     together = len(runs) > 1 and set(solvers) == {"cg"} and not settings.few_columns
+    together = together and quadratic_form(settings.kernel) is not None
     for step in [range(len(runs))] if together else [[i] for i in range(len(runs))]:
         try:
             run_rounds(settings, operations, solvers[step[0]], [runs[i] for i in step])

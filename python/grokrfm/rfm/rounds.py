@@ -166,7 +166,13 @@ def run_rounds(
     """
     data, itemsize = [run.data for run in runs], settings.dtype.itemsize
     require_memory(
-        solver, data, itemsize, settings.iterations + 1, operations, sampling=settings.sampling
+        solver,
+        settings.kernel,
+        data,
+        itemsize,
+        settings.iterations + 1,
+        operations,
+        sampling=settings.sampling,
     )
     machine = make_machine(
         solver,

@@ -18,6 +18,7 @@ from .grid import GridEvaluator
 from .sampled import SampledMachine
 from .sampling import Sampling
 from .settings import Settings
+from .streamed import StreamedMachine
 
 SOLVERS = ("auto", "cg", "cholesky")
 # Below this many training pairs a Cholesky solve takes a few milliseconds and is exact.
@@ -30,9 +31,14 @@ _logger = logging.getLogger("grokrfm")
 
 
 def grid_obstacle(kernel: Kernel, data: PairData) -> str | None:
-    """Why the run cannot go over the grid of pairs, or None."""
+    """Why the run cannot go over the grid of pairs in closed form, or None."""
     if quadratic_form(kernel) is None:
         return f"the {kernel.name} kernel is not of the quadratic family"
+    return pairs_obstacle(data)
+
+
+def pairs_obstacle(data: PairData) -> str | None:
+    """Why the training and evaluation pairs are no set of places on the grid, or None."""
     if data.n_tasks > 1:
         return "inputs with a task bit are not pairs"
     pairs = np.concatenate([data.train, data.test]) @ [data.modulus, 1]
@@ -44,25 +50,23 @@ def grid_obstacle(kernel: Kernel, data: PairData) -> str | None:
 def choose_solver(settings: Settings, data: PairData, operations: Operations) -> str:
     """Return "cg" or "cholesky".
 
-    "auto" takes conjugate gradients where they apply and there are at least `AUTO_CG_PAIRS`
-    training pairs or the kernel matrix would not fit into memory, and logs its choice. Runs that
-    solve for a few columns take them whatever the size.
+    "auto" takes conjugate gradients where they apply and the kernel matrix would not fit into
+    memory, and for the quadratic family from `AUTO_CG_PAIRS` training pairs on; it logs its choice.
+    Runs that solve for a few columns take them whatever the size, for the quadratic family alone.
 
     Raises
     ------
     ValueError
         If "cg" is to be taken and does not apply.
     """
-    obstacle = grid_obstacle(settings.kernel, data)
-    solver = "cg" if settings.few_columns else settings.solver
+    kernel, solver = settings.kernel, "cg" if settings.few_columns else settings.solver
+    obstacle = grid_obstacle(kernel, data) if settings.few_columns else pairs_obstacle(data)
     if solver == "cg" and obstacle:
         raise ValueError(f"solver: 'cg' does not apply, {obstacle}")
     if solver != "auto":
         return solver
-    available = operations.device.available_bytes()
-    need = CholeskyMachine.required_bytes(data, settings.dtype.itemsize)
-    fits = available is None or need <= available
-    large = len(data.train) >= AUTO_CG_PAIRS
+    large = quadratic_form(kernel) is not None and len(data.train) >= AUTO_CG_PAIRS
+    fits = cholesky_fits(data, settings.dtype.itemsize, operations)
     choice = "cg" if obstacle is None and (large or not fits) else "cholesky"
     _logger.info(
         "solver: auto chose %s for %d training pairs%s",
@@ -73,8 +77,15 @@ def choose_solver(settings: Settings, data: PairData, operations: Operations) ->
     return choice
 
 
+def cholesky_fits(data: PairData, itemsize: int, operations: Operations) -> bool:
+    """Whether the kernel matrix of a run, and what goes with it, fits into memory."""
+    available = operations.device.available_bytes()
+    return available is None or CholeskyMachine.required_bytes(data, itemsize) <= available
+
+
 def require_memory(
     solver: str,
+    kernel: Kernel,
     runs: Sequence[PairData],
     itemsize: int,
     matrices: int,
@@ -94,9 +105,12 @@ def require_memory(
             runs[0], itemsize, operations, sampling.agop_classes, drawn
         )
         solutions = drawn * len(runs[0].train) * itemsize
-    elif solver == "cg":
+    elif solver == "cg" and quadratic_form(kernel) is not None:
         need = ConjugateGradientMachine.required_bytes(runs, itemsize, operations)
         solutions = ConjugateGradientMachine.state_bytes(runs, itemsize)
+    elif solver == "cg":
+        need = sum(StreamedMachine.required_bytes(data, itemsize) for data in runs)
+        solutions = sum(StreamedMachine.state_bytes(data, itemsize) for data in runs)
     else:
         need = sum(CholeskyMachine.required_bytes(data, itemsize) for data in runs)
         solutions = 0
@@ -127,7 +141,9 @@ def make_machine(
     tolerance: float,
     sampling: Sampling | None = None,
 ) -> Machine:
-    """Return the machine for a chosen solver; several runs go with "cg" and batched operations.
+    """Return the machine for a chosen solver.
+
+    Several runs go with "cg", batched operations and the quadratic family.
 
     With compiled operations the quadratic family is evaluated on the grid whatever the solver; the
     array operations keep to sums over training points, as the reference.
@@ -152,6 +168,8 @@ def make_machine(
         grid = GridEvaluator(operations, form, runs, dtype, ridge, centred)
         return ConjugateGradientMachine(operations, grid, dtype, tolerance)
     [data] = runs
+    if solver == "cg":
+        return StreamedMachine(operations, kernel, data, dtype, ridge, centred, tolerance)
     evaluator: Evaluator
     if form is not None and operations.compiled and grid_obstacle(kernel, data) is None:
         evaluator = GridEvaluator(operations, form, runs, dtype, ridge, centred)
