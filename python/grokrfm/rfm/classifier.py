@@ -93,7 +93,7 @@ class RFMClassifier(FittedRFM):
     eval_pairs : int, optional
         With agop_classes, k ≥ 0: no round solves for all classes any more, and the accuracy is that
         of k evaluation pairs drawn once, whose outputs take one solve each, to a relative residual
-        of 1e-3 or `tol`, whichever is larger. The work of a round no
+        of 1e-3 for the quadratic family and 1e-5 for other kernels. The work of a round no
         longer grows with the number of classes, and no dual coefficients are kept. The accuracy on
         training pairs is NaN then, losses are over the drawn classes. None evaluates all pairs, by
         all classes.

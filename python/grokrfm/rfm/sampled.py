@@ -13,7 +13,7 @@ from ..operations import Operations
 from ..tasks import PairData
 from ..training import sampled_accuracy, unpack_array
 from .columns import Columns
-from .evaluation import Evaluation, missed_tolerance, scaled_to_all, tolerable_residual
+from .evaluation import Evaluation, missed_tolerance, scaled_to_all
 
 
 class SampledMachine:
@@ -32,13 +32,10 @@ class SampledMachine:
         data: PairData,
         drawn_pairs: NDArray[np.int64],
         dtype: Any,
-        tolerance: float,
-        pair_tolerance: float,
     ) -> None:
         self._operations, self._columns, self._data = operations, columns, data
         self._pairs, self._labels = data.test[drawn_pairs], data.test_labels[drawn_pairs]
         self._dtype = np.dtype(dtype)
-        self._limits = tuple(tolerable_residual(t, dtype) for t in (tolerance, pair_tolerance))
         self._solutions: Any = None
 
     @staticmethod
@@ -70,17 +67,16 @@ class SampledMachine:
         self._solutions = solved.solutions
         hits = int((solved.outputs.argmax(axis=1) == self._labels).sum())
         accuracy, error = sampled_accuracy(hits, len(self._pairs), len(self._data.test))
-        # The history's residual is that of the classes, which the features come from.
-        of_classes, of_pairs = np.split(solved.residuals, [len(classes)])
-        residual = float(of_classes.max())
-        missed = int((of_classes > self._limits[0]).sum() + (of_pairs > self._limits[1]).sum())
+        missed = int((~(solved.residuals <= solved.limits)).sum())
+        worst = float(solved.residuals.max())
         return [
             Evaluation(
                 train=solved.train,
                 test=replace(solved.test, accuracy=accuracy, accuracy_error=error),
-                residual=residual,
+                # Of the classes, which the features come from.
+                residual=float(solved.residuals[: len(classes)].max()),
                 agop=lambda: scaled_to_all(solved.agop(), len(classes), c),
                 cg_iterations=solved.cg_iterations,
-                complaint=missed_tolerance(missed, float(solved.residuals.max())) if missed else "",
+                complaint=missed_tolerance(missed, worst) if missed else "",
             )
         ]

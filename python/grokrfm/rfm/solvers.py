@@ -11,21 +11,23 @@ import numpy as np
 from ..operations import Kernel, Operations, memory, quadratic_form
 from ..tasks import PairData
 from .cholesky import CholeskyMachine
-from .columns import Columns, GridColumns
+from .columns import Columns
 from .conjugate_gradients import MAX_CG_ITERATIONS, ConjugateGradientMachine
 from .evaluation import DenseEvaluator, Evaluator, Machine
 from .grid import GridEvaluator
+from .grid_columns import GridColumns
 from .sampled import SampledMachine
 from .sampling import Sampling
 from .settings import Settings
 from .streamed import StreamedMachine
+from .streamed_columns import StreamedColumns
 
 SOLVERS = ("auto", "cg", "cholesky")
 # Below this many training pairs a Cholesky solve takes a few milliseconds and is exact.
 AUTO_CG_PAIRS = 1000
-# Of the evaluation pairs of sampled rounds: it moves fewer largest outputs than the draw of the
-# pairs does, of 256 pairs 1 at p = 61 and p = 127.
-PAIR_TOLERANCE = 1e-3
+# Of the evaluation pairs of sampled rounds, for the quadratic family and for others, whose values
+# have a large part that all classes share: of 256 pairs 2 at most get another largest output.
+PAIR_TOLERANCE, PAIR_TOLERANCE_OF_OTHERS = 1e-3, 1e-5
 
 _logger = logging.getLogger("grokrfm")
 
@@ -52,7 +54,7 @@ def choose_solver(settings: Settings, data: PairData, operations: Operations) ->
 
     "auto" takes conjugate gradients where they apply and the kernel matrix would not fit into
     memory, and for the quadratic family from `AUTO_CG_PAIRS` training pairs on; it logs its choice.
-    Runs that solve for a few columns take them whatever the size, for the quadratic family alone.
+    Runs that solve for a few columns take them whatever the size.
 
     Raises
     ------
@@ -60,7 +62,7 @@ def choose_solver(settings: Settings, data: PairData, operations: Operations) ->
         If "cg" is to be taken and does not apply.
     """
     kernel, solver = settings.kernel, "cg" if settings.few_columns else settings.solver
-    obstacle = grid_obstacle(kernel, data) if settings.few_columns else pairs_obstacle(data)
+    obstacle = pairs_obstacle(data)
     if solver == "cg" and obstacle:
         raise ValueError(f"solver: 'cg' does not apply, {obstacle}")
     if solver != "auto":
@@ -150,7 +152,6 @@ def make_machine(
     """
     if sampling and sampling.eval_pairs is not None:
         [data] = runs
-        pair_tolerance = max(tolerance, PAIR_TOLERANCE)
         columns = make_columns(
             operations,
             kernel,
@@ -159,10 +160,10 @@ def make_machine(
             ridge=ridge,
             centred=centred,
             tolerance=tolerance,
-            pair_tolerance=pair_tolerance,
+            pair_tolerance=PAIR_TOLERANCE if quadratic_form(kernel) else PAIR_TOLERANCE_OF_OTHERS,
         )
         drawn = sampling.pairs(len(data.test))
-        return SampledMachine(operations, columns, data, drawn, dtype, tolerance, pair_tolerance)
+        return SampledMachine(operations, columns, data, drawn, dtype)
     form = quadratic_form(kernel)
     if form is not None and solver == "cg":
         grid = GridEvaluator(operations, form, runs, dtype, ridge, centred)
@@ -196,8 +197,19 @@ def make_columns(
     ValueError
         If they do not apply.
     """
-    form, obstacle = quadratic_form(kernel), grid_obstacle(kernel, data)
-    if form is None or obstacle:
+    if obstacle := pairs_obstacle(data):
         raise ValueError(f"solver: 'cg' does not apply, {obstacle}")
+    form = quadratic_form(kernel)
+    if form is None:
+        return StreamedColumns(
+            operations,
+            kernel,
+            data,
+            dtype=dtype,
+            ridge=ridge,
+            centred=centred,
+            tolerance=tolerance,
+            pair_tolerance=pair_tolerance,
+        )
     grid = GridEvaluator(operations, form, [data], dtype, ridge, centred)
     return GridColumns(operations, kernel, grid, tolerance, pair_tolerance, MAX_CG_ITERATIONS)
