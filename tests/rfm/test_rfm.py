@@ -299,6 +299,7 @@ def test_defaults():
         "depth": 1,
         "n_classes": None,
         "n_tasks": 1,
+        "keep_features": "all",
     }
 
 

@@ -31,11 +31,20 @@ from ..training import (
     columns,
 )
 from .fitted import FittedRFM
-from .rounds import Callback, Run, Settings, run_rounds
-from .solvers import SOLVERS, choose_solver, require_memory
+from .rounds import Callback, Run, Settings, pack_matrices, require_room, run_rounds
+from .solvers import SOLVERS, choose_solver
 
 CENTERINGS = ("per_class", "none")
 MAX_DEPTH = 100  # every entry of the kernel matrix takes so many steps
+
+
+def check_keep_features(value: Any) -> int | None:
+    """Return how many rounds lie between kept feature matrices, None for the last one alone."""
+    if not isinstance(value, str):
+        return checks.check_integer("keep_features", value, minimum=1)
+    if value not in ("all", "last"):
+        raise ValueError(f"keep_features: expected 'all', 'last' or an integer, got {value!r}")
+    return 1 if value == "all" else None
 
 
 class RFMClassifier(FittedRFM):
@@ -83,6 +92,10 @@ class RFMClassifier(FittedRFM):
         Number of tasks that share the outputs (`tasks.MultiTask`). With more than one the inputs
         have a third column, the task's number, and one bit for each task after the first: d = 2p +
         n_tasks − 1.
+    keep_features : {"all", "last"} or int
+        Whose rounds' feature matrices are kept: all, which is refused where they would take more
+        than 4 GB; that of the last round alone; or, of every k-th round, M_0, M_k, M_2k …, and the
+        last. A checkpoint has no more either: a run that goes on keeps what is left.
 
     Attributes
     ----------
@@ -93,15 +106,18 @@ class RFMClassifier(FittedRFM):
         feature_trace (tr M_t); circulant_deviation (of the bottom-left block of M_t, the better
         orientation, NaN for a zero block; for x*y and x/y in the order of discrete logarithms if
         `fit` was given a split, which knows its operation); feature_alignment (cosine of M_t and
-        the last M); residual (largest relative residual over the classes); cg_iterations (most over
-        the classes, 0 for cholesky); solver_fallback (1 where the solve took its fallback); seconds
-        (wall time of the round, the update that led to M_t included).
+        the last M, NaN where M_t was not kept); residual (largest relative residual over the
+        classes); cg_iterations (most over the classes, 0 for cholesky); solver_fallback (1 where
+        the solve took its fallback); seconds (wall time of the round, the update that led to M_t
+        included).
         Test quantities are NaN without evaluation pairs. With several tasks also
         train_accuracy_task_0, test_accuracy_task_0 and so on.
     feature_matrix_ : ndarray, shape (2p, 2p)
         M of the final predictor.
     feature_matrices_ : ndarray, shape (iterations + 1, 2p, 2p)
-        M_t for every row of the history.
+        M_t for every row of the history, or for those that `keep_features` asks for.
+    kept_iterations_ : ndarray of int64
+        t of each of them.
     dual_coef_ : ndarray, shape (n, c)
         Dual coefficients of the final predictor.
     solver_ : str
@@ -136,6 +152,7 @@ class RFMClassifier(FittedRFM):
         depth: int = 1,
         n_classes: int | None = None,
         n_tasks: int = 1,
+        keep_features: str | int = "all",
     ) -> None:
         self.modulus = modulus
         self.kernel = kernel
@@ -151,6 +168,7 @@ class RFMClassifier(FittedRFM):
         self.depth = depth
         self.n_classes = n_classes
         self.n_tasks = n_tasks
+        self.keep_features = keep_features
 
     def fit(
         self,
@@ -225,14 +243,14 @@ class RFMClassifier(FittedRFM):
     def at_iteration(self, iteration: int) -> RFMClassifier:
         """Return the predictor of a round, with M_t, as a fitted model of its own.
 
-        Of earlier rounds only the feature matrices are kept: the dual coefficients are solved for
-        anew from the training pairs, by the same solver. They agree with those of the run up to its
-        tolerance.
+        Of earlier rounds only feature matrices are kept, those that `keep_features` asks for: the
+        dual coefficients are solved for anew from the training pairs, by the same solver. They
+        agree with those of the run up to its tolerance.
 
         Parameters
         ----------
         iteration : int
-            t, from 0 to `n_iter_`.
+            t, from 0 to `n_iter_`, one of `kept_iterations_`.
 
         Returns
         -------
@@ -244,7 +262,14 @@ class RFMClassifier(FittedRFM):
         changed = {"iterations": 0, "solver": self.solver_}
         model = RFMClassifier(**{**self._settings.parameters, **changed})
         settings = model.check_parameters()
-        start = self.feature_matrices_[t]
+        [found] = np.nonzero(self.kept_iterations_ == t)
+        if not found.size:
+            raise ValueError(
+                "iteration: expected one whose feature matrix was kept, one of "
+                f"{', '.join(map(str, self.kept_iterations_))}; got {t}, and keep_features="
+                f"{self._settings.parameters['keep_features']!r}"
+            )
+        start = self.feature_matrices_[found[0]]
         run = model.prepare(settings, self.X_train_, self.y_train_, feature_matrix=start)
         run.data = replace(run.data, operation=self.operation_)
         model._complete(settings, self._backend.operations, run)
@@ -298,6 +323,7 @@ class RFMClassifier(FittedRFM):
             centred=self.centering == "per_class",
             tolerance=tolerance,
             dtype=np.dtype(dtype),
+            keep_every=check_keep_features(self.keep_features),
         )
 
     def require_memory(self, n_train: int, n_test: int) -> int:
@@ -307,6 +333,8 @@ class RFMClassifier(FittedRFM):
         ------
         MemoryError
             If they are not available.
+        ValueError
+            If the feature matrices to keep would take too much.
         """
         settings = self.check_parameters()
         n_tasks, solver = settings.n_tasks, settings.solver
@@ -314,8 +342,8 @@ class RFMClassifier(FittedRFM):
         if solver == "auto":
             on_the_grid = quadratic_form(settings.kernel) is not None and n_tasks == 1
             solver = "cg" if on_the_grid else "cholesky"
-        operations, itemsize = make_operations(settings.backend), settings.dtype.itemsize
-        return require_memory(solver, [data], itemsize, settings.iterations + 1, operations, True)
+        operations = make_operations(settings.backend)
+        return require_room(settings, solver, [data], operations, checkpoints=True)
 
     def prepare(
         self,
@@ -350,6 +378,6 @@ class RFMClassifier(FittedRFM):
             solver,
             run.data,
             columns(run.rows),
-            np.stack(run.matrices),
+            pack_matrices(run.matrices),
             run.dual_coefficients,
         )

@@ -91,9 +91,11 @@ def require_memory(
         if solver == "cg":
             kept += ConjugateGradientMachine.state_bytes(runs, itemsize)
     purpose = f"a run with solver '{solver}' on {len(runs[0].train)} training pairs"
-    advice = "use fewer training pairs or dtype='float32'" + (
-        "" if solver == "cg" else ", or solver='cg' where it applies"
-    )
+    advice = "use fewer training pairs or dtype='float32'"
+    if solver != "cg":
+        advice += ", or solver='cg' where it applies"
+    if kept > need:
+        advice += ", or keep_features='last'"
     on_host = 0
     if operations.device.xp is np:
         need += kept
