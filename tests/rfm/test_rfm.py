@@ -302,6 +302,7 @@ def test_defaults():
         "agop_classes": None,
         "eval_pairs": None,
         "seed": 0,
+        "keep_features": "all",
     }
 
 

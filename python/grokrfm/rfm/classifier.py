@@ -31,13 +31,23 @@ from ..training import (
     columns,
 )
 from .fitted import FittedRFM
-from .rounds import Callback, Run, run_rounds
+from .requirements import require_memory
+from .rounds import Callback, Run, pack_matrices, run_rounds
 from .sampling import Sampling
 from .settings import Settings
-from .solvers import SOLVERS, cholesky_fits, choose_solver, require_memory
+from .solvers import SOLVERS, cholesky_fits, choose_solver
 
 CENTERINGS = ("per_class", "none")
 MAX_DEPTH = 100  # every entry of the kernel matrix takes so many steps
+
+
+def check_keep_features(value: Any) -> int | None:
+    """Return how many rounds lie between kept feature matrices, None for the last one alone."""
+    if not isinstance(value, str):
+        return checks.check_integer("keep_features", value, minimum=1)
+    if value not in ("all", "last"):
+        raise ValueError(f"keep_features: expected 'all', 'last' or an integer, got {value!r}")
+    return 1 if value == "all" else None
 
 
 class RFMClassifier(FittedRFM):
@@ -99,6 +109,10 @@ class RFMClassifier(FittedRFM):
         all classes.
     seed : int
         Of the drawn classes and pairs.
+    keep_features : {"all", "last"} or int
+        Whose rounds' feature matrices are kept: all, which is refused where they would take more
+        than 4 GB; that of the last round alone; or, of every k-th round, M_0, M_k, M_2k …, and the
+        last. A checkpoint has no more either: a run that goes on keeps what is left.
 
     Attributes
     ----------
@@ -109,16 +123,19 @@ class RFMClassifier(FittedRFM):
         feature_trace (tr M_t); circulant_deviation (of the bottom-left block of M_t, the better
         orientation, NaN for a zero block; for x*y and x/y in the order of discrete logarithms if
         `fit` was given a split, which knows its operation); feature_alignment (cosine of M_t and
-        the last M); residual (largest relative residual over the classes); cg_iterations (most over
-        the classes, 0 for cholesky); solver_fallback (1 where the solve took its fallback); seconds
-        (wall time of the round, the update that led to M_t included).
+        the last M, NaN where M_t was not kept); residual (largest relative residual over the
+        classes); cg_iterations (most over the classes, 0 for cholesky); solver_fallback (1 where
+        the solve took its fallback); seconds (wall time of the round, the update that led to M_t
+        included).
         Test quantities are NaN without evaluation pairs. With agop_classes also test_accuracy_error
         (standard error of an accuracy of drawn pairs; 0 where all are taken). With several tasks
         also train_accuracy_task_0, test_accuracy_task_0 and so on.
     feature_matrix_ : ndarray, shape (2p, 2p)
         M of the final predictor.
     feature_matrices_ : ndarray, shape (iterations + 1, 2p, 2p)
-        M_t for every row of the history.
+        M_t for every row of the history, or for those that `keep_features` asks for.
+    kept_iterations_ : ndarray of int64
+        t of each of them.
     dual_coef_ : ndarray, shape (n, c), or None
         Dual coefficients of the final predictor; None with eval_pairs: the queries then solve for
         the pairs or classes that they are asked for.
@@ -157,6 +174,7 @@ class RFMClassifier(FittedRFM):
         agop_classes: int | None = None,
         eval_pairs: int | None = None,
         seed: int = 0,
+        keep_features: str | int = "all",
     ) -> None:
         self.modulus = modulus
         self.kernel = kernel
@@ -175,6 +193,7 @@ class RFMClassifier(FittedRFM):
         self.agop_classes = agop_classes
         self.eval_pairs = eval_pairs
         self.seed = seed
+        self.keep_features = keep_features
 
     def fit(
         self,
@@ -247,14 +266,14 @@ class RFMClassifier(FittedRFM):
     def at_iteration(self, iteration: int) -> RFMClassifier:
         """Return the predictor of a round, with M_t, as a fitted model of its own.
 
-        Of earlier rounds only the feature matrices are kept: the dual coefficients are solved for
-        anew from the training pairs, by the same solver. They agree with those of the run up to its
-        tolerance.
+        Of earlier rounds only feature matrices are kept, those that `keep_features` asks for: the
+        dual coefficients are solved for anew from the training pairs, by the same solver. They
+        agree with those of the run up to its tolerance.
 
         Parameters
         ----------
         iteration : int
-            t, from 0 to `n_iter_`.
+            t, from 0 to `n_iter_`, one of `kept_iterations_`.
 
         Returns
         -------
@@ -266,7 +285,14 @@ class RFMClassifier(FittedRFM):
         changed = {"iterations": 0, "solver": self.solver_}
         model = RFMClassifier(**{**self._settings.parameters, **changed})
         settings = model.check_parameters()
-        start = self.feature_matrices_[t]
+        [found] = np.nonzero(self.kept_iterations_ == t)
+        if not found.size:
+            raise ValueError(
+                "iteration: expected one whose feature matrix was kept, one of "
+                f"{', '.join(map(str, self.kept_iterations_))}; got {t}, and keep_features="
+                f"{self._settings.parameters['keep_features']!r}"
+            )
+        start = self.feature_matrices_[found[0]]
         run = model.prepare(settings, self.X_train_, self.y_train_, feature_matrix=start)
         run.data = replace(run.data, operation=self.operation_)
         model._complete(settings, self._backend.operations, run)
@@ -322,6 +348,7 @@ class RFMClassifier(FittedRFM):
             tolerance=tolerance,
             dtype=np.dtype(dtype),
             sampling=self._check_sampling(n_classes),
+            keep_every=check_keep_features(self.keep_features),
         )
 
     def _check_sampling(self, n_classes: int) -> Sampling | None:
@@ -354,16 +381,19 @@ class RFMClassifier(FittedRFM):
         ------
         MemoryError
             If they are not available.
+        ValueError
+            If the feature matrices to keep would take too much.
         """
         settings = self.check_parameters()
-        n_tasks, solver, sampling = settings.n_tasks, settings.solver, settings.sampling
+        n_tasks, solver = settings.n_tasks, settings.solver
         data = PairData.of_size(n_train, n_test, settings.modulus, settings.n_classes, n_tasks)
-        kernel, count = settings.kernel, settings.iterations + 1
-        operations, itemsize = make_operations(settings.backend), settings.dtype.itemsize
+        operations = make_operations(settings.backend)
         if solver == "auto":
-            off_grid = quadratic_form(kernel) is None and cholesky_fits(data, itemsize, operations)
+            off_grid = quadratic_form(settings.kernel) is None and cholesky_fits(
+                data, settings.dtype.itemsize, operations
+            )
             solver = "cholesky" if n_tasks > 1 or off_grid else "cg"
-        return require_memory(solver, kernel, [data], itemsize, count, operations, True, sampling)
+        return require_memory(settings, solver, [data], operations, checkpoints=True)
 
     def prepare(
         self,
@@ -398,6 +428,6 @@ class RFMClassifier(FittedRFM):
             solver,
             run.data,
             columns(run.rows),
-            np.stack(run.matrices),
+            pack_matrices(run.matrices),
             run.dual_coefficients,
         )

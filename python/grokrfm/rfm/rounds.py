@@ -29,8 +29,9 @@ from ..training import (
     unpack_rows,
 )
 from .evaluation import Evaluation, Machine, SolverWarning
+from .requirements import require_memory
 from .settings import Settings
-from .solvers import make_machine, require_memory
+from .solvers import make_machine
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,12 @@ class Run:
     ----------
     start : ndarray, shape (d, d), or None
         The next feature matrix to solve with; None for the identity.
-    rows, matrices : list
-        Of the completed rounds: there are as many as rows.
+    rows : list
+        Of the completed rounds.
+    matrices : dict of int to ndarray
+        Round -> its feature matrix: those kept, ascending, and always that of the last row.
+    keep_every : int or None
+        As in `Settings`.
     complaints : dict of int to str
         Of rounds whose solve is not what it should be.
     machine_state : mapping
@@ -90,7 +95,8 @@ class Run:
     callbacks: tuple[Callback, ...]
     start: NDArray[Any] | None = None
     rows: list[Row] = field(default_factory=list)
-    matrices: list[NDArray[Any]] = field(default_factory=list)
+    matrices: dict[int, NDArray[Any]] = field(default_factory=dict)
+    keep_every: int | None = 1
     complaints: dict[int, str] = field(default_factory=dict)
     machine_state: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     ended: bool = False
@@ -113,14 +119,14 @@ class Run:
             If the checkpoint does not go with the data and settings.
         """
         d = data.dimension
-        run = cls(data, tuple(callbacks), start)
+        run = cls(data, tuple(callbacks), start, keep_every=settings.keep_every)
         if checkpoint is None:
             return run
         check_checkpoint(checkpoint, settings.fingerprint(data))
         run.start = unpack_array(checkpoint, "next_feature_matrix", (d, d), settings.dtype)
         run.rows = unpack_rows(checkpoint)
-        shape = (len(run.rows), d, d)
-        run.matrices = list(unpack_array(checkpoint, "feature_matrices", shape, settings.dtype))
+        kept, matrices = unpack_matrices(checkpoint, d, settings.dtype)
+        run.matrices = dict(zip(kept.tolist(), matrices, strict=True))
         run.machine_state = checkpoint
         if len(run.rows) > settings.iterations + 1:
             raise ValueError(
@@ -129,12 +135,36 @@ class Run:
             )
         return run
 
+    def add(self, row: Row, matrix: NDArray[Any]) -> None:
+        """A round is complete."""
+        t = len(self.rows)
+        self.matrices[t] = matrix
+        self.rows.append(row)
+        if not self._keeps(t - 1):
+            self.matrices.pop(t - 1, None)
+
+    def _keeps(self, t: int) -> bool:
+        return self.keep_every is not None and t % self.keep_every == 0
+
+    @property
+    def last_matrix(self) -> NDArray[Any]:
+        """Feature matrix of the last complete round."""
+        return self.matrices[len(self.rows) - 1]
+
     def end(self, dual_coefficients: NDArray[Any] | None) -> None:
         """No further rounds: add to the rows what only the last feature matrix tells."""
-        del self.matrices[len(self.rows) :]  # of a round that was broken off between the two
+        last = len(self.rows) - 1
+        self.matrices = {
+            t: matrix
+            for t, matrix in self.matrices.items()
+            if t == last or (t < last and self._keeps(t))  # one more of a round broken off
+        }
         self.ended, self.dual_coefficients = True, dual_coefficients
-        for row, matrix in zip(self.rows, self.matrices, strict=True):
-            row["feature_alignment"] = alignment(matrix, self.matrices[-1])
+        for t, row in enumerate(self.rows):
+            known = t in self.matrices
+            row["feature_alignment"] = (
+                alignment(self.matrices[t], self.last_matrix) if known else float("nan")
+            )
 
     def warn(self, stacklevel: int) -> None:
         """Warn once of all complaints, in the name of the caller of `fit`."""
@@ -163,17 +193,11 @@ def run_rounds(
     ------
     MemoryError
         If they cannot fit into the available memory, before any work.
+    ValueError
+        If too much would be kept.
     """
-    data, itemsize = [run.data for run in runs], settings.dtype.itemsize
-    require_memory(
-        solver,
-        settings.kernel,
-        data,
-        itemsize,
-        settings.iterations + 1,
-        operations,
-        sampling=settings.sampling,
-    )
+    data = [run.data for run in runs]
+    require_memory(settings, solver, data, operations)
     machine = make_machine(
         solver,
         operations,
@@ -197,7 +221,7 @@ def run_rounds(
         try:
             if len(runs[0].rows) > settings.iterations:  # only the dual coefficients are missing
                 if machine.solver == "cholesky":  # whose state has no dual coefficients
-                    machine.fit(on_device([run.matrices[-1] for run in runs]))
+                    machine.fit(on_device([run.last_matrix for run in runs]))
                 for i, run in enumerate(runs):
                     run.end(machine.dual_coefficients(i))
             else:
@@ -207,7 +231,7 @@ def run_rounds(
             # The broken round may have left its dual coefficients: back to the last complete one.
             if runs[0].rows:
                 if machine.keeps_coefficients:
-                    machine.fit(on_device([run.matrices[len(run.rows) - 1] for run in runs]))
+                    machine.fit(on_device([run.last_matrix for run in runs]))
                 for i, run in enumerate(runs):
                     if not run.ended:
                         run.end(machine.dual_coefficients(i))
@@ -236,10 +260,10 @@ def _iterate(
         matrices = to_numpy(M).reshape(len(runs), *M.shape[-2:])
         going = [i for i, run in enumerate(runs) if not run.ended]
         for i in going:
-            runs[i].matrices.append(matrices[i])
-            runs[i].rows.append(_row(t, evaluations[i], matrices[i], runs[i].data))
+            row = _row(t, evaluations[i], matrices[i], runs[i].data)
             if settings.sampling and not settings.few_columns:  # all pairs by all classes
-                runs[i].rows[t]["test_accuracy_error"] = 0.0 if len(runs[i].data.test) else np.nan
+                row["test_accuracy_error"] = 0.0 if len(runs[i].data.test) else np.nan
+            runs[i].add(row, matrices[i])
             if evaluations[i].complaint:
                 runs[i].complaints[t] = evaluations[i].complaint
         share = (time.perf_counter() - began) / len(runs)
@@ -254,7 +278,7 @@ def _iterate(
                 iterations=settings.iterations,
                 modulus=run.data.modulus,
                 record=run.rows[t],
-                feature_matrix=_read_only(run.matrices[t]),
+                feature_matrix=_read_only(run.last_matrix),
                 checkpoint=partial(_checkpoint, settings, operations, machine, next_matrix, run, i),
             )
             if any_stops(operations, run.callbacks, current) or t == settings.iterations:
@@ -296,11 +320,38 @@ def _checkpoint(
     with operations.device.own_threads():  # as the loop itself computes it
         following = np.array(operations.device.to_numpy(next_matrix()))  # the run keeps its own
     arrays = {
-        "feature_matrices": np.stack(run.matrices),
+        **pack_matrices(run.matrices),
         "next_feature_matrix": following[i] if following.ndim == 3 else following,
     }
     state = {**arrays, "solver": np.array(machine.solver), **machine.state(i)}
     return pack(run.rows, state, settings.fingerprint(run.data))
+
+
+def pack_matrices(matrices: Mapping[int, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Feature matrices by round as arrays for a file."""
+    return {
+        "feature_matrices": np.stack(list(matrices.values())),
+        "kept_iterations": np.array(list(matrices), dtype=np.int64),
+    }
+
+
+def unpack_matrices(
+    arrays: Mapping[str, NDArray[Any]], dimension: int, dtype: Any
+) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """Rounds and their feature matrices, (k,) and (k, d, d); all rounds in an earlier version's.
+
+    Raises
+    ------
+    ValueError
+        If they are missing or other ones.
+    """
+    matrices = unpack_array(arrays, "feature_matrices", (None, dimension, dimension), dtype)
+    kept = np.arange(len(matrices))
+    if "kept_iterations" in arrays:
+        kept = unpack_array(arrays, "kept_iterations", kept.shape, np.int64)
+    if len(kept) == 0 or kept[0] < 0 or (np.diff(kept) <= 0).any():
+        raise ValueError(f"kept_iterations: expected rounds in ascending order, got {kept}")
+    return kept, matrices
 
 
 def _row(t: int, evaluation: Evaluation, M: NDArray[Any], data: PairData) -> Row:

@@ -14,6 +14,7 @@ from ..tasks import PairData
 from ..training import sampled_accuracy, unpack_array
 from .columns import Columns
 from .evaluation import Evaluation, missed_tolerance, scaled_to_all
+from .streamed import BLOCK
 
 
 class SampledMachine:
@@ -40,12 +41,21 @@ class SampledMachine:
 
     @staticmethod
     def required_bytes(
-        data: PairData, itemsize: int, operations: Operations, classes: int, pairs: int
+        data: PairData,
+        itemsize: int,
+        operations: Operations,
+        classes: int,
+        pairs: int,
+        on_the_grid: bool,
     ) -> int:
-        """Memory of a round: starts, targets and solutions of the columns, p × p arrays."""
-        columns = classes + 3 * pairs
-        in_flight = operations.column_arrays(classes + pairs)
-        numbers = columns * len(data.train) + in_flight * data.modulus**2
+        """Memory of a round: vectors of the columns, p × p arrays."""
+        columns = classes + pairs
+        if on_the_grid:
+            vectors = (columns + 2 * pairs) * len(data.train)
+            numbers = vectors + operations.column_arrays(columns) * data.modulus**2
+        else:
+            vectors = (5 * columns + 12 * min(columns, BLOCK) + 500) * len(data.train)
+            numbers = vectors + classes * len(data.test) + 150 * data.modulus**2
         return numbers * itemsize + (16 << 20)
 
     def dual_coefficients(self, run: int = 0) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..operations import Kernel, Operations, memory, quadratic_form
+from ..operations import Kernel, Operations, quadratic_form
 from ..tasks import PairData
 from .cholesky import CholeskyMachine
 from .columns import Columns
@@ -83,52 +83,6 @@ def cholesky_fits(data: PairData, itemsize: int, operations: Operations) -> bool
     """Whether the kernel matrix of a run, and what goes with it, fits into memory."""
     available = operations.device.available_bytes()
     return available is None or CholeskyMachine.required_bytes(data, itemsize) <= available
-
-
-def require_memory(
-    solver: str,
-    kernel: Kernel,
-    runs: Sequence[PairData],
-    itemsize: int,
-    matrices: int,
-    operations: Operations,
-    checkpoints: bool = False,
-    sampling: Sampling | None = None,
-) -> int:
-    """Return the bytes of runs side by side that keep that many feature matrices.
-
-    Raises MemoryError if they are not available. The matrices are kept one by one and at the end
-    as one array. A checkpoint, if one is held at a time, has another copy of them, and the last
-    solutions.
-    """
-    if sampling and sampling.eval_pairs is not None:
-        drawn = min(sampling.eval_pairs, len(runs[0].test))
-        need = SampledMachine.required_bytes(
-            runs[0], itemsize, operations, sampling.agop_classes, drawn
-        )
-        solutions = drawn * len(runs[0].train) * itemsize
-    elif solver == "cg" and quadratic_form(kernel) is not None:
-        need = ConjugateGradientMachine.required_bytes(runs, itemsize, operations)
-        solutions = ConjugateGradientMachine.state_bytes(runs, itemsize)
-    elif solver == "cg":
-        need = sum(StreamedMachine.required_bytes(data, itemsize) for data in runs)
-        solutions = sum(StreamedMachine.state_bytes(data, itemsize) for data in runs)
-    else:
-        need = sum(CholeskyMachine.required_bytes(data, itemsize) for data in runs)
-        solutions = 0
-    kept = 2 * len(runs) * matrices * runs[0].dimension ** 2 * itemsize  # on the host
-    if checkpoints:
-        kept += kept // 2 + solutions
-    purpose = f"a run with solver '{solver}' on {len(runs[0].train)} training pairs"
-    advice = "use fewer training pairs or dtype='float32'" + (
-        "" if solver == "cg" else ", or solver='cg' where it applies"
-    )
-    on_host = 0
-    if operations.device.xp is np:
-        need += kept
-    else:
-        on_host = memory.require(kept, memory.available_bytes(), purpose, advice)
-    return on_host + memory.require(need, operations.device.available_bytes(), purpose, advice)
 
 
 def make_machine(
