@@ -10,6 +10,9 @@ SPLIT = ModularTask("x+y", 7).split(0.5, 0)
 OTHER = ModularTask("x*y", 7).split(0.5, 1)
 MODELS = {
     "cg": lambda **given: RFMClassifier(7, solver="cg", **{"iterations": 4, **given}),
+    "streamed": lambda **given: RFMClassifier(
+        7, solver="cg", **{"kernel": "laplace", "iterations": 4, **given}
+    ),
     "cholesky": lambda **given: RFMClassifier(7, kernel="gaussian", **{"iterations": 4, **given}),
     "network": lambda **given: FCNClassifier(7, hidden_width=8, epochs=4),
 }

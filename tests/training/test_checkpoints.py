@@ -6,6 +6,7 @@ from grokrfm import FCNClassifier, ModularTask, NetworkMeasures, RFMClassifier
 
 MODELS = {
     "cg": (RFMClassifier, {"iterations": 5, "solver": "cg"}),
+    "streamed": (RFMClassifier, {"iterations": 5, "solver": "cg", "kernel": "laplace"}),
     "cholesky": (RFMClassifier, {"iterations": 5, "kernel": "gaussian", "ridge": 0.1}),
     "network": (FCNClassifier, {"epochs": 5, "hidden_width": 16, "learning_rate": 0.01}),
 }

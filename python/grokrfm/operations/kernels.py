@@ -36,8 +36,8 @@ class Kernel:
 class CustomKernel(Kernel):
     """A kernel of one's own, h(s, q_x, q_z), for `RFMClassifier(kernel=...)`.
 
-    It runs on the array backends, numpy and cupy, with solver "cholesky". The first use compares
-    the slopes with finite differences of the value.
+    It runs on the array backends, numpy and cupy. The first use compares the slopes with finite
+    differences of the value.
 
     Parameters
     ----------

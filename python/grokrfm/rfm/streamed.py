@@ -214,7 +214,7 @@ class StreamedMachine:
         return self._operations.device.to_numpy(self._solution)
 
     def state(self, run: int = 0) -> dict[str, NDArray[Any]]:
-        return {"solution": self._operations.device.to_numpy(self._solution)}
+        return {"solution": np.array(self._operations.device.to_numpy(self._solution))}
 
     def restore(self, states: Sequence[Mapping[str, NDArray[Any]]]) -> None:
         solution = unpack_array(states[0], "solution", self._shape, self._dtype)
