@@ -9,6 +9,7 @@ from .grid import (
     GridSums,
     agop_from_sums,
     coarse_matrix,
+    moment_in_metric,
     second_moment,
 )
 from .info import build_info
@@ -50,6 +51,7 @@ __all__ = [
     "make_operations",
     "memory",
     "minimum_norm_solve",
+    "moment_in_metric",
     "network_agop",
     "network_class_agops",
     "network_rows",

@@ -15,6 +15,7 @@ from ..operations import (
     Operations,
     agop_from_sums,
     coarse_matrix,
+    moment_in_metric,
     second_moment,
 )
 from ..tasks import PairData
@@ -51,7 +52,8 @@ class GridEvaluator:
             )
         )
         self._mask = (self._train_labels >= 0).astype(xp.float64)
-        self._second_moment = second_moment(self._mask, centred, xp)
+        S = second_moment(self._mask, centred, xp)
+        self._second_moment = S.astype(dtype) if 2 * p > operations.large_rows else S
         self._own = xp.zeros((*self.leading, p, p), dtype=dtype)
         # The rank of each training pair among those of its run in row-major order.
         self._ranks = [np.argsort(np.argsort(run.train @ [p, 1])) for run in self.runs]
@@ -80,8 +82,7 @@ class GridEvaluator:
         One evaluation a run; they share the AGOP, which has the leading axis.
         """
         operations, form, S = self._operations, self._form, self._second_moment
-        coarse = coarse_matrix(M, form, self._ridge, self._mask, operations.device.xp)
-        m = M.astype(S.dtype)
+        coarse = coarse_matrix(M, form, self._ridge, self._mask, operations)
         problem = GridProblem(
             feature_matrix=M,
             form=form,
@@ -89,7 +90,7 @@ class GridEvaluator:
             train_labels=self._train_labels,
             test_labels=self._test_labels,
             coarse=coarse,
-            moment=(m @ S @ m).astype(M.dtype),
+            moment=moment_in_metric(M, S, operations).astype(M.dtype, copy=False),
             tolerance=tolerance,
             max_iterations=max_iterations,
             prediction=prediction,
@@ -97,7 +98,7 @@ class GridEvaluator:
         sums = operations.grid_round(problem, solutions, self._own)
 
         def agop() -> Any:
-            return agop_from_sums(M, form, S, sums)
+            return agop_from_sums(M, form, S, sums, operations)
 
         figures = self._figures(sums).reshape(len(self.runs), -1)
         return [
