@@ -234,10 +234,19 @@ def test_nothing_is_refused_where_the_system_does_not_tell(monkeypatch):
         (61, {"solver": "cholesky", "dtype": "float64", "iterations": 3}, False),
         (79, {"iterations": 8, "tol": 1e-2}, False),
         (79, {"iterations": 8, "tol": 1e-2}, True),
+        (79, {"kernel": "laplace", "solver": "cg", "iterations": 1, "tol": 1e-2}, True),
         (149, {"iterations": 2, "tol": 1e-2, "agop_classes": 11, "eval_pairs": 64}, True),
         (79, {"iterations": 2, "kernel": "laplace", "agop_classes": 8, "eval_pairs": 40}, False),
     ],
-    ids=["dense", "cholesky", "cg", "cg with checkpoints", "sampled", "sampled Laplace"],
+    ids=[
+        "dense",
+        "cholesky",
+        "cg",
+        "cg with checkpoints",
+        "streamed",
+        "sampled",
+        "sampled Laplace",
+    ],
 )
 def test_the_estimate_holds_and_is_near_the_peak(p, options, checkpoints):
     """In a process of its own; 16 MB of the estimate are for all that is small."""
