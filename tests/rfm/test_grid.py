@@ -320,6 +320,7 @@ def test_auto_chooses_and_says_so(caplog, monkeypatch):
     assert choice(47, kernel="gaussian") == "cholesky"
     monkeypatch.setattr(memory, "available_bytes", lambda: 17_500_000)
     assert choice(31) == "cg"  # the kernel matrix would not fit
+    monkeypatch.setattr(memory, "available_bytes", lambda: 21_900_000)
     assert choice(41, kernel="laplace") == "cg"
 
 
