@@ -49,6 +49,8 @@ class Round:
         The new row of the history. What a callback adds becomes a column of `history_`.
     feature_matrix : ndarray, shape (d, d)
         M_t, read-only; d = 2p, and a row for each task bit.
+    memory : int
+        Bytes that the run takes at most, with those that go in step with it.
     checkpoint : callable
         Returns arrays from which `RFMClassifier.fit` goes on after this round to the same history
         as if it had never stopped.
@@ -59,6 +61,7 @@ class Round:
     modulus: int
     record: dict[str, float]
     feature_matrix: NDArray[Any]
+    memory: int
     checkpoint: Callable[[], Checkpoint]
 
 
@@ -190,7 +193,7 @@ def run_rounds(
         If they cannot fit into the available memory, before any work.
     """
     data, itemsize = [run.data for run in runs], settings.dtype.itemsize
-    require_memory(solver, data, itemsize, settings.iterations + 1, operations)
+    need = require_memory(solver, data, itemsize, settings.iterations + 1, operations)
     machine = make_machine(
         solver,
         operations,
@@ -218,7 +221,7 @@ def run_rounds(
                     run.end(machine.dual_coefficients(i))
             else:
                 start = on_device([run.start for run in runs])
-                _iterate(settings, operations, machine, runs, start)
+                _iterate(settings, operations, machine, runs, start, need)
         except BaseException:
             # The broken round may have left its dual coefficients: back to the last complete one.
             if runs[0].rows:
@@ -240,7 +243,12 @@ def _restore(machine: Machine, runs: Sequence[Run]) -> None:
 
 
 def _iterate(
-    settings: Settings, operations: Operations, machine: Machine, runs: Sequence[Run], M: Any
+    settings: Settings,
+    operations: Operations,
+    machine: Machine,
+    runs: Sequence[Run],
+    M: Any,
+    memory: int,
 ) -> None:
     """Rounds from M on, until every run has all of them or was stopped by a callback of its own."""
     to_numpy = operations.device.to_numpy
@@ -268,6 +276,7 @@ def _iterate(
                 modulus=run.data.modulus,
                 record=run.rows[t],
                 feature_matrix=_read_only(run.matrices[t]),
+                memory=memory,
                 checkpoint=partial(_checkpoint, settings, operations, machine, next_matrix, run, i),
             )
             if any_stops(operations, run.callbacks, current) or t == settings.iterations:
