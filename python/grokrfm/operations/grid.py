@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 Form = tuple[float, float, float]  # pairs, norms, shift
+PATIENCE = 100  # steps within which the residual of a class halves, or the class stops
 
 
 @dataclass(frozen=True)
@@ -243,7 +244,9 @@ def grid_round(
         V = scatter(sum(float(weight) * solutions[:, k] for k, weight in weights))
         energy = dots(V, times_kernel(V))
         scale = xp.where(energy > 0, dots(V, Y) / xp.where(energy > 0, energy, 1), 0)
-        V = scale[:, None, None] * V  # the smallest error in the energy norm
+        scale = scale[:, None, None]
+        # The smallest error in the energy norm; zeros in the place of a start that is not finite.
+        V = xp.where(scale == 0, 0, scale * V)
         stopped = xp.zeros(c, dtype=bool)
         R = Y - times_kernel(V)
         left = problem.max_iterations
@@ -253,17 +256,23 @@ def grid_round(
                 break
             Z = precondition(R)
             P, product = Z, dots(R, Z)
+            halved, waited = relative(R), xp.zeros(c, dtype=int)
             while left > 0:
-                open_ = ~stopped & (relative(R) > tolerance)
+                residual = relative(R)
+                open_ = ~stopped & (residual > tolerance)
                 if not bool(open_.any()):
                     break
                 KP = times_kernel(P)
                 curvature = dots(P, KP)
-                stopped |= open_ & ~((curvature > 0) & (product > 0))
+                halves = residual <= 0.5 * halved
+                halved, waited = xp.where(halves, residual, halved), xp.where(halves, 0, waited)
+                goes_down = (curvature > 0) & (product > 0) & (waited < PATIENCE)
+                stopped |= open_ & ~goes_down
                 open_ &= ~stopped
                 step = xp.where(open_, product / xp.where(open_, curvature, 1), 0)[:, None, None]
                 V, R = V + step * P, R - step * KP
                 iterations += open_
+                waited += open_
                 Z = precondition(R)
                 following = dots(R, Z)
                 factor = xp.where(product > 0, following / xp.where(product > 0, product, 1), 0)
@@ -281,15 +290,17 @@ def grid_round(
             f, xp.clip(known - first_class, 0, c - 1)[None].astype(xp.int64), axis=0
         )[0][here]
     residuals = relative(Y - mask * f - ridge * V)
+    train_squares, test_squares = ((f[:, at] ** 2).sum() for at in (trained, test_labels >= 0))
     zqz, tz, t_squared = _moments(xp, M, form, V, problem.moment)
+    f = xp.where(f == f, f, -xp.inf)  # an output that is not a number is never the largest
     return GridSums(
         zqz=zqz,
         tz=tz,
         t_squared=t_squared,
         best=f.max(axis=0),
         best_class=f.argmax(axis=0) + first_class,
-        train_squares=(f[:, trained] ** 2).sum(),
-        test_squares=(f[:, test_labels >= 0] ** 2).sum(),
+        train_squares=train_squares,
+        test_squares=test_squares,
         products=(solutions[:, :1].astype(xp.float64) * solutions).sum(axis=(0, 2)),
         iterations=iterations,
         residuals=residuals,

@@ -33,6 +33,7 @@ from ..training import (
 from .fitted import FittedRFM
 from .rounds import Callback, Run, Settings, run_rounds
 from .solvers import SOLVERS, choose_solver, require_memory
+from .switching import SWITCHED
 
 CENTERINGS = ("per_class", "none")
 MAX_DEPTH = 100  # every entry of the kernel matrix takes so many steps
@@ -71,10 +72,15 @@ class RFMClassifier(FittedRFM):
         the grid of pairs without one, for the kernels quadratic, general_quadratic and
         quadratic_ntk and pairs given once. "auto" takes cg where it applies and there are 1000
         training pairs or more, or too little memory for the kernel matrix; it logs its choice.
+        Where M becomes so nearly singular that cg misses the tolerance, "auto" goes on with
+        cholesky in double precision from that round on, if the kernel matrix fits into memory and
+        its factor costs no more than three such rounds; a warning says so.
     dtype : {"float32", "float64"}
         Precision of the run.
     tol : float
         Relative residual ‖y − K α‖ / ‖y‖ of every class at which cg stops; cholesky ignores it.
+        A class whose residual does not halve within 100 steps stops short of it. Complained of is
+        a residual above it and above 300 units of the last place, 4e-5 in single precision.
     depth : int
         Hidden layers of the "ntk" kernel, 1 to 100.
     n_classes : int, optional
@@ -94,7 +100,8 @@ class RFMClassifier(FittedRFM):
         orientation, NaN for a zero block; for x*y and x/y in the order of discrete logarithms if
         `fit` was given a split, which knows its operation); feature_alignment (cosine of M_t and
         the last M); residual (largest relative residual over the classes); cg_iterations (most over
-        the classes, 0 for cholesky); solver_fallback (1 where the solve took its fallback); seconds
+        the classes, 0 for cholesky); solver_fallback (1 where the solve took its fallback:
+        cholesky for cg, the minimum-norm solution for cholesky); seconds
         (wall time of the round, the update that led to M_t included).
         Test quantities are NaN without evaluation pairs. With several tasks also
         train_accuracy_task_0, test_accuracy_task_0 and so on.
@@ -105,7 +112,7 @@ class RFMClassifier(FittedRFM):
     dual_coef_ : ndarray, shape (n, c)
         Dual coefficients of the final predictor.
     solver_ : str
-        The solver used, "cg" or "cholesky".
+        The solver used, "cg" or "cholesky"; "cg" too if the run went on with cholesky.
     X_train_ : ndarray of int64, shape (n, 2)
         Training pairs, to which the dual coefficients belong.
     y_train_ : ndarray of int64, shape (n,)
@@ -247,6 +254,8 @@ class RFMClassifier(FittedRFM):
         start = self.feature_matrices_[t]
         run = model.prepare(settings, self.X_train_, self.y_train_, feature_matrix=start)
         run.data = replace(run.data, operation=self.operation_)
+        if self.solver_ == "cg" and self.history_["solver_fallback"][t]:
+            run.machine_state = SWITCHED
         model._complete(settings, self._backend.operations, run)
         run.warn(stacklevel=3)
         return model

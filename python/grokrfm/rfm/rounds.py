@@ -29,8 +29,10 @@ from ..training import (
     unpack_array,
     unpack_rows,
 )
+from .conjugate_gradients import ConjugateGradientMachine
 from .evaluation import Evaluation, Machine, SolverWarning
 from .solvers import make_machine, require_memory
+from .switching import SWITCHED, PreciseMachine
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,8 @@ class Run:
         Of rounds whose solve is not what it should be.
     machine_state : mapping
         What its machine goes on from, of a checkpoint; empty for a new run.
+    spent : float
+        Seconds that the coming round has taken already.
     dual_coefficients : ndarray, shape (n, c), or None
         Of the last complete round, once the run has ended.
     """
@@ -122,6 +126,7 @@ class Run:
     matrices: list[NDArray[Any]] = field(default_factory=list)
     complaints: dict[int, str] = field(default_factory=dict)
     machine_state: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    spent: float = 0.0
     dual_coefficients: NDArray[Any] | None = None
 
     @classmethod
@@ -156,6 +161,13 @@ class Run:
                 f"got iterations={settings.iterations}"
             )
         return run
+
+    def switch(self, M: NDArray[Any], seconds: float) -> None:
+        """Have the present round, with M, and all further ones solved otherwise than by cg."""
+        self.start, self.machine_state, self.spent = M, SWITCHED, seconds
+        self.complaints[len(self.rows)] = (
+            "conjugate gradients missed the tolerance; from here on Cholesky in double precision."
+        )
 
     def end(self, dual_coefficients: NDArray[Any]) -> None:
         """No further rounds: add to the rows what only the last feature matrix tells."""
@@ -194,52 +206,87 @@ def run_rounds(
     """
     data, itemsize = [run.data for run in runs], settings.dtype.itemsize
     need = require_memory(solver, data, itemsize, settings.iterations + 1, operations)
+    make = partial(_make_machine, settings, operations, solver)
+    groups = [list(runs)]
+    callbacks = chain.from_iterable(run.callbacks for run in runs)
+    with closing(callbacks), operations.device.own_threads():
+        try:
+            while groups:
+                groups += _run_group(settings, operations, make, groups.pop(), need)
+        except BaseException:
+            for run in chain.from_iterable(groups):
+                _end_early(operations, make([run]), [run])
+            raise
+
+
+def _make_machine(
+    settings: Settings, operations: Operations, solver: str, runs: Sequence[Run]
+) -> Machine:
+    """The machine of runs that go in step, where they are."""
     machine = make_machine(
         solver,
         operations,
         settings.kernel,
-        data,
+        [run.data for run in runs],
         dtype=settings.dtype,
         ridge=settings.ridge,
         centred=settings.centred,
         tolerance=settings.tolerance,
+        switched="switched" in runs[0].machine_state,
     )
-    if runs[0].rows:
-        _restore(machine, runs)
-
-    def on_device(matrices: Sequence[NDArray[Any] | None]) -> Any:
-        each = [np.eye(data[0].dimension) if M is None else M for M in matrices]
-        return operations.device.asarray(each[0] if len(each) == 1 else each, settings.dtype)
-
-    callbacks = chain.from_iterable(run.callbacks for run in runs)
-    with closing(callbacks), operations.device.own_threads():
-        try:
-            if len(runs[0].rows) > settings.iterations:  # only the dual coefficients are missing
-                if machine.solver == "cholesky":  # whose state has none
-                    machine.fit(on_device([run.matrices[-1] for run in runs]))
-                for i, run in enumerate(runs):
-                    run.end(machine.dual_coefficients(i))
-            else:
-                start = on_device([run.start for run in runs])
-                _iterate(settings, operations, machine, runs, start, need)
-        except BaseException:
-            # The broken round may have left its dual coefficients: back to the last complete one.
-            if runs[0].rows:
-                machine.fit(on_device([run.matrices[len(run.rows) - 1] for run in runs]))
-                for i, run in enumerate(runs):
-                    if run.dual_coefficients is None:
-                        run.end(machine.dual_coefficients(i))
-            raise
-
-
-def _restore(machine: Machine, runs: Sequence[Run]) -> None:
-    """Go on from checkpoints of the same solver."""
     for run in runs:
-        if (solver := str(run.machine_state["solver"])) != machine.solver:
+        stored = str(run.machine_state.get("solver", machine.solver))
+        if stored != machine.solver:
             raise ValueError(
-                f"checkpoint: expected one of solver '{machine.solver}', got one of '{solver}'"
+                f"checkpoint: expected one of solver '{machine.solver}', got one of '{stored}'"
             )
-    machine.restore([run.machine_state for run in runs])
+    if runs[0].machine_state:
+        machine.restore([run.machine_state for run in runs])
+    return machine
+
+
+def _on_device(operations: Operations, matrices: Sequence[NDArray[Any]], dtype: Any) -> Any:
+    """Feature matrices with one leading axis, of a single run without."""
+    given = matrices[0] if len(matrices) == 1 else np.stack(matrices)
+    return operations.device.asarray(given, dtype)
+
+
+def _end_early(operations: Operations, machine: Machine, runs: Sequence[Run]) -> None:
+    """End runs in the middle of a round, which may have left its dual coefficients."""
+    if not runs[0].rows:
+        return
+    last = [run.matrices[len(run.rows) - 1] for run in runs]
+    machine.fit(_on_device(operations, last, last[0].dtype))
+    for i, run in enumerate(runs):
+        if run.dual_coefficients is None:
+            run.end(machine.dual_coefficients(i))
+
+
+def _run_group(
+    settings: Settings,
+    operations: Operations,
+    make: Callable[[Sequence[Run]], Machine],
+    runs: Sequence[Run],
+    memory: int,
+) -> list[list[Run]]:
+    """Take runs in step through their rounds; return those that go on apart from each other."""
+    machine = make(runs)
+    try:
+        if len(runs[0].rows) <= settings.iterations:
+            identity = np.eye(runs[0].data.dimension)
+            starts = [identity if run.start is None else run.start for run in runs]
+            M = _on_device(operations, starts, settings.dtype)
+            return _iterate(settings, operations, machine, runs, M, memory)
+        # Only the dual coefficients are missing; of cholesky there is no state that has them.
+        if isinstance(machine, ConjugateGradientMachine):
+            for i, run in enumerate(runs):
+                run.end(machine.dual_coefficients(i))
+        else:
+            _end_early(operations, machine, runs)
+        return []
+    except BaseException:
+        _end_early(operations, machine, runs)
+        raise
 
 
 def _iterate(
@@ -249,8 +296,11 @@ def _iterate(
     runs: Sequence[Run],
     M: Any,
     memory: int,
-) -> None:
-    """Rounds from M on, until every run has all of them or was stopped by a callback of its own."""
+) -> list[list[Run]]:
+    """Rounds from M on, until every run has all of them or was stopped by a callback of its own.
+
+    Or until one must go on with another machine; returns who then goes on with whom.
+    """
     to_numpy = operations.device.to_numpy
     began = time.perf_counter()
     for t in range(len(runs[0].rows), settings.iterations + 1):
@@ -258,6 +308,10 @@ def _iterate(
             evaluations = machine.fit(M)
         matrices = to_numpy(M).reshape(len(runs), *M.shape[-2:])
         going = [i for i, run in enumerate(runs) if run.dual_coefficients is None]
+        leaving = [
+            i for i in going if _must_switch(settings, operations, machine, runs[i], evaluations[i])
+        ]
+        going = [i for i in going if i not in leaving]
         for i in going:
             runs[i].matrices.append(matrices[i])
             runs[i].rows.append(_row(t, evaluations[i], matrices[i], runs[i].data))
@@ -265,7 +319,10 @@ def _iterate(
                 runs[i].complaints[t] = evaluations[i].complaint
         share = (time.perf_counter() - began) / len(runs)
         for i in going:
-            runs[i].rows[t]["seconds"] = share
+            runs[i].rows[t]["seconds"] = share + runs[i].spent
+            runs[i].spent = 0.0
+        for i in leaving:
+            runs[i].switch(matrices[i], share)
 
         next_matrix = cache(partial(_next_matrix, settings, operations, evaluations[0], t))
         for i in going:
@@ -281,10 +338,29 @@ def _iterate(
             )
             if any_stops(operations, run.callbacks, current) or t == settings.iterations:
                 run.end(machine.dual_coefficients(i))
-        if all(run.dual_coefficients is not None for run in runs):
-            return
+        staying = [i for i in going if runs[i].dual_coefficients is None]
+        if leaving:
+            for i in staying:
+                state = _state(operations, machine, next_matrix, i)
+                runs[i].start, runs[i].machine_state = state["next_feature_matrix"], state
+            return [[runs[i]] for i in leaving] + ([[runs[i] for i in staying]] if staying else [])
+        if not staying:
+            break
         began = time.perf_counter()
         M = next_matrix()
+    return []
+
+
+def _must_switch(
+    settings: Settings, operations: Operations, machine: Machine, run: Run, evaluation: Evaluation
+) -> bool:
+    """Whether cg, which was not asked for by name, is to give way to what can solve the round."""
+    return (
+        settings.solver == "auto"
+        and isinstance(machine, ConjugateGradientMachine)
+        and bool(evaluation.complaint)
+        and PreciseMachine.is_affordable(run.data, evaluation.cg_iterations, operations)
+    )
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:
@@ -315,14 +391,22 @@ def _checkpoint(
     run: Run,
     i: int,
 ) -> Checkpoint:
+    state = _state(operations, machine, next_matrix, i)
+    arrays = {"feature_matrices": np.stack(run.matrices), **state}
+    return pack(run.rows, arrays, settings.fingerprint(run.data))
+
+
+def _state(
+    operations: Operations, machine: Machine, next_matrix: Callable[[], Any], i: int
+) -> Checkpoint:
+    """What the next round of a run starts from."""
     with operations.device.own_threads():  # as the loop itself computes it
         following = np.array(operations.device.to_numpy(next_matrix()))  # the run keeps its own
-    arrays = {
-        "feature_matrices": np.stack(run.matrices),
+    return {
         "next_feature_matrix": following[i] if following.ndim == 3 else following,
+        "solver": np.array(machine.solver),
+        **machine.state(i),
     }
-    state = {**arrays, "solver": np.array(machine.solver), **machine.state(i)}
-    return pack(run.rows, state, settings.fingerprint(run.data))
 
 
 def _row(t: int, evaluation: Evaluation, M: NDArray[Any], data: PairData) -> Row:

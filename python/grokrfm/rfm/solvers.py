@@ -15,6 +15,7 @@ from .cholesky import CholeskyMachine
 from .conjugate_gradients import ConjugateGradientMachine
 from .evaluation import DenseEvaluator, Evaluator, Machine
 from .grid import GridEvaluator
+from .switching import PreciseMachine
 
 SOLVERS = ("auto", "cg", "cholesky")
 # Below this many training pairs a Cholesky solve takes a few milliseconds and is exact.
@@ -112,13 +113,19 @@ def make_machine(
     ridge: float,
     centred: bool,
     tolerance: float,
+    switched: bool = False,
 ) -> Machine:
     """Return the machine for a chosen solver; several runs go with "cg" and batched operations.
+
+    Or for what is left of a run that has `switched` from cg.
 
     With compiled operations the quadratic family is evaluated on the grid whatever the solver; the
     array operations keep to sums over training points, as the reference.
     """
     form = quadratic_form(kernel)
+    if form is not None and switched:
+        [data] = runs
+        return PreciseMachine(operations, kernel, form, data, dtype, ridge, centred)
     if form is not None and solver == "cg":
         grid = GridEvaluator(operations, form, runs, dtype, ridge, centred)
         return ConjugateGradientMachine(operations, grid, dtype, tolerance)
