@@ -14,7 +14,7 @@
 
 namespace grokrfm {
 
-constexpr std::int32_t patience = 100;  // PATIENCE of the array version
+constexpr std::int32_t patience = 150;  // PATIENCE of the array version
 
 // One class in the course of its solve. Cleared memory is a class that has not begun.
 struct ConjugateGradients {

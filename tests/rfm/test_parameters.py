@@ -83,6 +83,17 @@ def bad_fits():
         ({"bandwidth": -2.0}, ValueError, "bandwidth: expected a finite number > 0, got -2.0"),
         ({"ridge": -1e-3}, ValueError, "ridge: expected a finite number >= 0, got -0.001"),
         ({"ridge": float("inf")}, ValueError, "ridge: expected a finite number >= 0, got inf"),
+        ({"ridge": 1e300}, ValueError, r"ridge: expected a number of float32, <= 3.4e\+38, got 1e"),
+        (
+            {"kernel": "gaussian", "bandwidth": 1e300},
+            ValueError,
+            r"bandwidth: expected a number from 1e-150 to 1e150, got 1e\+300",
+        ),
+        (
+            {"kernel": "gaussian", "bandwidth": 1e-300},
+            ValueError,
+            "bandwidth: expected a number from 1e-150 to 1e150, got 1e-300",
+        ),
         ({"agop_power": 0}, ValueError, "agop_power: expected a finite number > 0, got 0"),
         ({"tol": "small"}, TypeError, "tol: expected a real number, got 'small'"),
         ({"depth": 0}, ValueError, "depth: expected an integer from 1 to 100, got 0"),

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 Form = tuple[float, float, float]  # pairs, norms, shift
-PATIENCE = 100  # steps within which the residual of a class halves, or the class stops
+PATIENCE = 150  # steps within which the residual of a class halves, or the class stops
 
 
 @dataclass(frozen=True)
@@ -227,6 +227,10 @@ def grid_round(
     def relative(R: Any) -> Any:
         return xp.sqrt(dots(R, R)) / target_norms
 
+    def worst(R: Any) -> float:
+        residual = relative(R)  # a class that is not a number counts as done
+        return float(xp.where(stopped | (residual != residual), 0, residual).max())
+
     def times_kernel(V: Any) -> Any:
         return mask * apply(M, form, V, xp) + ridge * V
 
@@ -251,7 +255,7 @@ def grid_round(
         R = Y - times_kernel(V)
         left = problem.max_iterations
         while left > 0:
-            before = xp.where(stopped, 0, relative(R)).max()
+            before = worst(R)
             if before <= tolerance:
                 break
             Z = precondition(R)
@@ -279,7 +283,7 @@ def grid_round(
                 P, product = Z + factor[:, None, None] * P, following
                 left -= 1
             R = Y - times_kernel(V)
-            if xp.where(stopped, 0, relative(R)).max() > 0.5 * before:
+            if worst(R) > 0.5 * before:
                 break
         solutions[:, 1:] = solutions[:, :-1].copy()
         solutions[:, 0] = V[:, trained]

@@ -79,7 +79,7 @@ class RFMClassifier(FittedRFM):
         Precision of the run.
     tol : float
         Relative residual ‖y − K α‖ / ‖y‖ of every class at which cg stops; cholesky ignores it.
-        A class whose residual does not halve within 100 steps stops short of it. Complained of is
+        A class whose residual does not halve within 150 steps stops short of it. Complained of is
         a residual above it and above 300 units of the last place, 4e-5 in single precision.
     depth : int
         Hidden layers of the "ntk" kernel, 1 to 100.
@@ -280,6 +280,9 @@ class RFMClassifier(FittedRFM):
         backend = checks.check_one_of("backend", self.backend, BACKENDS)
         solver = checks.check_one_of("solver", self.solver, SOLVERS)
         dtype = checks.check_one_of("dtype", self.dtype, DTYPES)
+        largest = float(np.finfo(dtype).max)
+        if ridge > largest:
+            raise ValueError(f"ridge: expected a number of {dtype}, <= {largest:.1e}, got {ridge}")
         tolerance = checks.check_real("tol", self.tol, positive=True)
         depth = checks.check_integer("depth", self.depth, minimum=1, maximum=MAX_DEPTH)
         n_tasks = checks.check_integer("n_tasks", self.n_tasks, minimum=1)
