@@ -48,18 +48,15 @@ def test_goes_on_with_cholesky_in_double_precision(dtype, backend):
     missed = model.decision_function(SPLIT.X_train) - np.eye(TASK.n_classes)[SPLIT.y_train]
     assert np.abs(missed).max() <= (1e-4 if dtype == "float32" else 1e-10)
     exact, _ = fit(solver="cholesky", dtype="float64")
-    np.testing.assert_allclose(
-        model.history_["test_mse"], exact.history_["test_mse"], rtol=1e-3 + (dtype == "float32")
-    )
+    np.testing.assert_allclose(model.history_["test_mse"], exact.history_["test_mse"], rtol=1e-3)
 
 
 def test_named_it_stays_and_complains():
     model, [said] = fit(solver="cg")
-    assert (model.history_["solver_fallback"] == 0).all() and model.history_[
-        "residual"
-    ].max() > 4e-5
+    history = model.history_
+    assert (history["solver_fallback"] == 0).all() and history["residual"].max() > 4e-5
     assert "above the tolerance" in said and "later iterations" in said
-    assert model.history_["cg_iterations"].max() < 1000  # none went on to the end
+    assert history["cg_iterations"].max() < 1000  # none went on to the end
 
 
 def test_every_checkpoint_goes_on_to_the_same_end():
@@ -99,20 +96,18 @@ def test_an_interrupt_keeps_completed_rounds():
     np.testing.assert_array_equal(model.dual_coef_, whole.dual_coef_)
 
 
-def test_without_room_for_the_kernel_matrix_it_stays():
+def test_without_room_for_the_kernel_matrix_it_stays(monkeypatch):
     """As before: the best that conjugate gradients can do, and a complaint."""
-    model, _ = fit(iterations=2)
-    need = 264**2 * 8 + 4 * 264 * 23 * 8
-    with pytest.MonkeyPatch.context() as little:
-        little.setattr(memory, "available_bytes", lambda: (16 << 20) + need)
-        model, [said] = fit()
+    monkeypatch.setattr(memory, "available_bytes", lambda: (16 << 20) + 264**2 * 8)
+    model, [said] = fit()
     assert (model.history_["solver_fallback"] == 0).all() and "above the tolerance" in said
 
 
 @pytest.mark.parametrize("backend", ["cuda", "cpp"])
 def test_of_runs_in_step_each_switches_alone(emulated_backend, backend):
-    """One of three misses first; the others go on together, one is stopped, one switches later."""
-    given = [TASK.split(fraction, seed) for fraction, seed in ((0.5, 0), (0.6, 1), (0.5, 2))]
+    """One after the other leaves; those that stay go on together, and one is stopped meanwhile."""
+    task = ModularTask("x^2+y^2", 13)
+    given = [task.split(fraction) for fraction in (0.8, 0.5, 0.6, 0.7)]
     closed = []
 
     class Stop:
@@ -122,18 +117,22 @@ def test_of_runs_in_step_each_switches_alone(emulated_backend, backend):
         def close(self):
             closed.append(0)
 
-    options = {"backend": backend, "dtype": "float64"}
-    models = [make(**options) for _ in given]
+    options = {"iterations": 8, "dtype": "float64", "tol": 1e-8}
+    together, alone = (
+        [RFMClassifier.for_task(task, backend=name, **options) for _ in given]
+        for name in (backend, "cpp")
+    )
     with pytest.warns(SolverWarning, match=LINE) as said:
-        fit_many(models, given, callbacks=[(), [Stop()], ()])
-    assert [model.n_iter_ for model in models] == [14, 6, 14] and closed == [0]
+        fit_many(together, given, callbacks=[(), (), [Stop()], ()])
+    assert [model.n_iter_ for model in together] == [8, 8, 6, 8] and closed == [0]
+    switched = [int(model.history_["solver_fallback"].sum()) for model in together]
+    # Rounding errors may tip a round over the limit or not.
+    assert switched[0] in (4, 5, 6) and switched[1:3] == [0, 0] and switched[3] in (1, 2)
     assert len(said) == 2
-    for i in (0, 2):
-        with pytest.warns(SolverWarning, match=LINE):
-            alone = make(**{**options, "backend": "cpp"}).fit(given[i])
-        ours, theirs = models[i].history_, alone.history_
-        # Rounding errors may tip a round over the limit or not.
-        switched = [int(history["solver_fallback"].argmax()) for history in (ours, theirs)]
-        assert min(switched) >= 5 and abs(switched[0] - switched[1]) <= 2
-        np.testing.assert_allclose(ours["test_mse"], theirs["test_mse"], rtol=1e-3)
-        assert ours["residual"].max() <= 1e-5 and (ours["seconds"] > 0).all()
+    for ours, theirs, split in zip(together, alone, given, strict=True):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SolverWarning)
+            theirs.fit(split)
+        expected = theirs.history_["test_mse"][: ours.n_iter_ + 1]
+        np.testing.assert_allclose(ours.history_["test_mse"], expected, rtol=1e-5)
+        assert ours.history_["residual"].max() <= 1e-8 and (ours.history_["seconds"] > 0).all()
