@@ -274,7 +274,9 @@ def grid_round(
         V = scatter(sum(float(weight) * solutions[:, k] for k, weight in weights))
         energy = dots(V, times_kernel(V))
         scale = xp.where(energy > 0, dots(V, Y) / xp.where(energy > 0, energy, 1), 0)
-        V = scale[:, None, None] * V  # the smallest error in the energy norm
+        scale = scale[:, None, None]
+        # The smallest error in the energy norm; zeros in the place of a start that is not finite.
+        V = xp.where(scale == 0, 0, scale * V)
         V, _, iterations, _ = conjugate_gradients(
             xp,
             times_kernel,
@@ -298,15 +300,17 @@ def grid_round(
         own[here] = xp.take_along_axis(
             f, xp.clip(known - first_class, 0, c - 1)[None].astype(xp.int64), axis=0
         )[0][here]
+    train_squares, test_squares = ((f[:, at] ** 2).sum() for at in (trained, test_labels >= 0))
     zqz, tz, t_squared = _moments(xp, M, form, V, problem.moment)
+    f = xp.where(f == f, f, -xp.inf)  # an output that is not a number is never the largest
     return GridSums(
         zqz=zqz,
         tz=tz,
         t_squared=t_squared,
         best=f.max(axis=0, initial=-np.inf),
         best_class=f.argmax(axis=0) + first_class if c else xp.zeros((p, p), dtype=int),
-        train_squares=(f[:, trained] ** 2).sum(),
-        test_squares=(f[:, test_labels >= 0] ** 2).sum(),
+        train_squares=train_squares,
+        test_squares=test_squares,
         products=(solutions[:, :1].astype(xp.float64) * solutions).sum(axis=(0, 2)),
         iterations=iterations,
         residuals=residuals,

@@ -36,6 +36,7 @@ from .rounds import Callback, Run, pack_matrices, run_rounds
 from .sampling import Sampling
 from .settings import Settings
 from .solvers import SOLVERS, cholesky_fits, choose_solver
+from .switching import SWITCHED
 
 CENTERINGS = ("per_class", "none")
 MAX_DEPTH = 100  # every entry of the kernel matrix takes so many steps
@@ -83,11 +84,16 @@ class RFMClassifier(FittedRFM):
         without one, for pairs given once: on the grid of pairs in closed form for the kernels
         quadratic, general_quadratic and quadratic_ntk, by streamed products with the kernel matrix
         for the others. "auto" takes cg where it applies and there is too little memory for the
-        kernel matrix, and for those three from 1000 training pairs on; it logs its choice.
+        kernel matrix, and for those three from 1000 training pairs on; it logs its choice. Where
+        M becomes so nearly singular that cg on the grid misses the tolerance, "auto" goes on with
+        cholesky in double precision from that round on, if the kernel matrix fits into memory and
+        its factor costs no more than three such rounds; a warning says so.
     dtype : {"float32", "float64"}
         Precision of the run.
     tol : float
         Relative residual ‖y − K α‖ / ‖y‖ of every class at which cg stops; cholesky ignores it.
+        A class whose residual does not halve within 150 steps stops short of it. Complained of is
+        a residual above it and above 300 units of the last place, 4e-5 in single precision.
     depth : int
         Hidden layers of the "ntk" kernel, 1 to 100.
     n_classes : int, optional
@@ -125,8 +131,8 @@ class RFMClassifier(FittedRFM):
         `fit` was given a split, which knows its operation); feature_alignment (cosine of M_t and
         the last M, NaN where M_t was not kept); residual (largest relative residual over the
         classes); cg_iterations (most over the classes, 0 for cholesky); solver_fallback (1 where
-        the solve took its fallback); seconds (wall time of the round, the update that led to M_t
-        included).
+        the solve took its fallback: cholesky for cg, the minimum-norm solution for cholesky);
+        seconds (wall time of the round, the update that led to M_t included).
         Test quantities are NaN without evaluation pairs. With agop_classes also test_accuracy_error
         (standard error of an accuracy of drawn pairs; 0 where all are taken). With several tasks
         also train_accuracy_task_0, test_accuracy_task_0 and so on.
@@ -140,7 +146,7 @@ class RFMClassifier(FittedRFM):
         Dual coefficients of the final predictor; None with eval_pairs: the queries then solve for
         the pairs or classes that they are asked for.
     solver_ : str
-        The solver used, "cg" or "cholesky".
+        The solver used, "cg" or "cholesky"; "cg" too if the run went on with cholesky.
     X_train_ : ndarray of int64, shape (n, 2)
         Training pairs, to which the dual coefficients belong.
     y_train_ : ndarray of int64, shape (n,)
@@ -295,6 +301,8 @@ class RFMClassifier(FittedRFM):
         start = self.feature_matrices_[found[0]]
         run = model.prepare(settings, self.X_train_, self.y_train_, feature_matrix=start)
         run.data = replace(run.data, operation=self.operation_)
+        if self.solver_ == "cg" and self.history_["solver_fallback"][t]:
+            run.machine_state = SWITCHED
         model._complete(settings, self._backend.operations, run)
         run.warn(stacklevel=3)
         return model
@@ -319,6 +327,9 @@ class RFMClassifier(FittedRFM):
         backend = checks.check_one_of("backend", self.backend, BACKENDS)
         solver = checks.check_one_of("solver", self.solver, SOLVERS)
         dtype = checks.check_one_of("dtype", self.dtype, DTYPES)
+        largest = float(np.finfo(dtype).max)
+        if ridge > largest:
+            raise ValueError(f"ridge: expected a number of {dtype}, <= {largest:.1e}, got {ridge}")
         tolerance = checks.check_real("tol", self.tol, positive=True)
         depth = checks.check_integer("depth", self.depth, minimum=1, maximum=MAX_DEPTH)
         n_tasks = checks.check_integer("n_tasks", self.n_tasks, minimum=1)

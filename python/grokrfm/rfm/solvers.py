@@ -21,6 +21,7 @@ from .sampling import Sampling
 from .settings import Settings
 from .streamed import StreamedMachine
 from .streamed_columns import StreamedColumns
+from .switching import PreciseMachine
 
 SOLVERS = ("auto", "cg", "cholesky")
 # Below this many training pairs a Cholesky solve takes a few milliseconds and is exact.
@@ -96,10 +97,13 @@ def make_machine(
     centred: bool,
     tolerance: float,
     sampling: Sampling | None = None,
+    switched: bool = False,
 ) -> Machine:
     """Return the machine for a chosen solver.
 
     Several runs go with "cg", batched operations and the quadratic family.
+
+    Or for what is left of a run that has `switched` from cg.
 
     With compiled operations the quadratic family is evaluated on the grid whatever the solver; the
     array operations keep to sums over training points, as the reference.
@@ -119,6 +123,9 @@ def make_machine(
         drawn = sampling.pairs(len(data.test))
         return SampledMachine(operations, columns, data, drawn, dtype)
     form = quadratic_form(kernel)
+    if form is not None and switched:
+        [data] = runs
+        return PreciseMachine(operations, kernel, form, data, dtype, ridge, centred)
     if form is not None and solver == "cg":
         grid = GridEvaluator(operations, form, runs, dtype, ridge, centred)
         return ConjugateGradientMachine(operations, grid, dtype, tolerance)
