@@ -8,8 +8,9 @@ import pytest
 from cases import BOUNDS, FAMILY, KINDS, assert_close, make_data, metric
 from grokrfm import ModularTask, RFMClassifier, SolverWarning
 from grokrfm.operations import memory
+from grokrfm.operations.conjugate_gradients import PATIENCE
 from grokrfm.operations.cpp import CppOperations
-from grokrfm.operations.grid import PATIENCE, GridProblem, apply
+from grokrfm.operations.grid import GridProblem, apply
 from grokrfm.operations.kernels import quadratic_form
 from grokrfm.operations.reference import ArrayOperations
 from grokrfm.rfm.conjugate_gradients import ConjugateGradientMachine

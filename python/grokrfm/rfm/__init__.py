@@ -4,7 +4,7 @@ from .classifier import CENTERINGS, RFMClassifier
 from .evaluation import SolverWarning
 from .many import fit_many
 from .measures import FeatureMeasures
-from .rounds import Callback, Round
+from .run import Callback, Round
 from .solvers import SOLVERS
 
 __all__ = [

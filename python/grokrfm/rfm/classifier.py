@@ -32,7 +32,8 @@ from ..training import (
 )
 from .fitted import FittedRFM
 from .requirements import require_memory
-from .rounds import Callback, Run, pack_matrices, run_rounds
+from .rounds import run_rounds
+from .run import Callback, Run, pack_matrices
 from .sampling import Sampling
 from .settings import Settings
 from .solvers import SOLVERS, cholesky_fits, choose_solver

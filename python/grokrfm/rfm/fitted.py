@@ -13,7 +13,7 @@ from ..operations import CustomKernel, FittedBackend, memory
 from ..tasks import PairData, formula_of, input_dimension, pair_indices
 from ..training import Estimator, check_history, find_classes, unpack_array
 from .columns import ColumnsOfMetric, outputs_of_pairs
-from .rounds import unpack_matrices
+from .run import unpack_matrices
 from .settings import Settings
 from .solvers import SOLVERS, make_columns
 

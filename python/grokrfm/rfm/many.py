@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from ..operations import Operations, make_operations, quadratic_form
 from ..tasks import Split
 from .classifier import RFMClassifier
-from .rounds import Callback, Run, run_rounds
+from .rounds import run_rounds
+from .run import Callback, Run
 from .settings import Settings
 from .solvers import choose_solver
 

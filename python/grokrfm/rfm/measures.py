@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..analysis import feature_measures
 from ..tasks import formula_of
-from .rounds import Round
+from .run import Round
 
 
 class FeatureMeasures:
