@@ -3,7 +3,8 @@
 // A pass goes on until the recursion says of every class that it is done. Then the residual is
 // computed anew, and another pass begins unless the last one did not halve what was left. A class
 // that is done takes steps of length zero, and so does one whose residual is not a number: no
-// comparison with it holds.
+// comparison with it holds. A class whose residual does not halve within `patience` steps stops
+// where it is: a tolerance of 1e-5 may be 17 halvings off, and a solve has not so many steps.
 #pragma once
 
 #include <cstddef>
@@ -13,11 +14,15 @@
 
 namespace grokrfm {
 
+constexpr std::int32_t patience = 150;  // PATIENCE of the array version
+
 // One class in the course of its solve. Cleared memory is a class that has not begun.
 struct ConjugateGradients {
-    double target_norm;  // ||y||, or 1 for a class without training pairs
-    double squares;      // ||y - (K + ridge) alpha||^2
-    double product;      // residual . P^-1 residual; 0 at the beginning of a pass
+    double target_norm;   // ||y||, or 1 for a class without training pairs
+    double squares;       // ||y - (K + ridge) alpha||^2
+    double product;       // residual . P^-1 residual; 0 at the beginning of a pass
+    double halved;        // the squares at the last halving in this pass
+    std::int32_t waited;  // steps since
     std::int32_t iterations;
     bool stopped;
 
@@ -31,6 +36,12 @@ struct ConjugateGradients {
     GROKRFM_HOST_DEVICE bool is_open(double tolerance) const {
         return !stopped && relative_residual() > tolerance;
     }
+    // From the true residual.
+    GROKRFM_HOST_DEVICE void begin_pass() {
+        product = 0;
+        halved = squares;
+        waited = 0;
+    }
     // The share of the last direction in the next one, from the new product.
     GROKRFM_HOST_DEVICE double direction_factor(double next_product) {
         const double factor = product > 0 ? next_product / product : 0.0;
@@ -41,9 +52,14 @@ struct ConjugateGradients {
     // curvature, which an indefinite M can bring about, stops where it is.
     GROKRFM_HOST_DEVICE double step_length(double curvature, double tolerance) {
         if (!is_open(tolerance)) return 0;
-        stopped = !(curvature > 0 && product > 0);
+        if (squares <= 0.25 * halved) {
+            halved = squares;
+            waited = 0;
+        }
+        stopped = !(curvature > 0 && product > 0 && waited < patience);
         if (stopped) return 0;
         ++iterations;
+        ++waited;
         return product / curvature;
     }
 };

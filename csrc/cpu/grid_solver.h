@@ -186,7 +186,7 @@ class GridSolver {
     int iterate(int most) {
         std::vector<T> step(classes.size(), T(0)), factor(classes.size());
         std::fill_n(direction.begin(), shape.size(), T(0));
-        for (ConjugateGradients& one : classes) one.product = 0;
+        for (ConjugateGradients& one : classes) one.begin_pass();
         // Of length 0: scales the residual. The image is still that of other classes, and zero
         // times what is not finite is not zero.
         take_step(step, outputs);

@@ -234,7 +234,7 @@ void begin_pass(Device& device, const GridBlock<T> g) {
     });
     for_each(device, g.classes(), [=] GROKRFM_BODY(std::ptrdiff_t c) {
         g.step[c] = 0;
-        g.solves[c].product = 0;
+        g.solves[c].begin_pass();
     });
     device.clear(g.direction, static_cast<std::size_t>(g.grid_size()) * sizeof(T));
 }

@@ -95,6 +95,8 @@ class Interrupts:
 
 if __name__ == "__main__":
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 100
+    # In the background of a shell it is ignored, and children inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     counts, rng = Counter(), random.Random(0)
     with tempfile.TemporaryDirectory() as root:
         interrupts = Interrupts(root)

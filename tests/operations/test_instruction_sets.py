@@ -19,7 +19,7 @@ PARITY = {
         "test_evaluation_of_given_coefficients",
         "test_compiled_and_array_rounds_take_the_same_steps",
     ),
-    "network/test_network.py": ("test_compiled_loop_follows_the_arrays_step_by_step",),
+    "network/test_network_loops.py": ("test_compiled_loop_follows_the_arrays_step_by_step",),
 }
 
 

@@ -8,15 +8,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from grokrfm import FCNClassifier, ModularTask, RFMClassifier
-from grokrfm.operations import Kernel, memory
+from grokrfm.operations import memory
 from grokrfm.operations.cpp import CppOperations
 from grokrfm.rfm.cholesky import CholeskyMachine
 from grokrfm.rfm.conjugate_gradients import ConjugateGradientMachine
-from grokrfm.rfm.solvers import require_memory
+from grokrfm.rfm.requirements import require_memory
 from grokrfm.tasks import PairData
 
 CPP = CppOperations()
-QUADRATIC = Kernel("quadratic", 3.0)
 KILOBYTE = 1024
 
 
@@ -114,6 +113,13 @@ def data_of(p=31):
     return PairData(split.X_train, split.y_train, split.X_test, split.y_test, p, p)
 
 
+def settings_of(itemsize, matrices=1, p=31, **parameters):
+    """Of a run that keeps so many feature matrices."""
+    dtype = {4: "float32", 8: "float64"}[itemsize]
+    model = RFMClassifier(p, **{"iterations": matrices - 1, "dtype": dtype, **parameters})
+    return model.check_parameters()
+
+
 def passes(available, monkeypatch, *arguments):
     monkeypatch.setattr(memory, "available_bytes", lambda: available)
     try:
@@ -140,7 +146,7 @@ def test_the_round_and_the_kept_matrices_are_counted(solver, itemsize, monkeypat
             need = round_ + 2 * kept  # one by one, and at the end as one array
             more = kept + (solutions if solver == "cg" else 0)
             for checkpoints, least in ((False, need), (True, need + more)):
-                arguments = (solver, QUADRATIC, runs, itemsize, matrices, CPP, checkpoints)
+                arguments = (settings_of(itemsize, matrices), solver, runs, CPP, checkpoints)
                 assert passes(least, monkeypatch, *arguments)
                 assert not passes(least - 1, monkeypatch, *arguments)
                 assert not passes(least / 1.5, monkeypatch, *arguments)
@@ -153,7 +159,7 @@ def test_matrices_are_kept_on_the_host(monkeypatch):
     need = ConjugateGradientMachine.required_bytes([data], 4, operations)
     operations.device = SimpleNamespace(xp=None, available_bytes=lambda: need)
     kept = 2 * 1000 * 62**2 * 4
-    run = ("cg", QUADRATIC, [data], 4, 1000, operations)
+    run = (settings_of(4, 1000), "cg", [data], operations)
     assert passes(kept, monkeypatch, *run)
     assert not passes(kept - 1, monkeypatch, *run)
 
@@ -176,7 +182,7 @@ def test_advice_fits_the_solver(monkeypatch):
     monkeypatch.setattr(memory, "available_bytes", lambda: 0)
     for solver, said in (("cg", False), ("cholesky", True)):
         with pytest.raises(MemoryError, match="on 480 training pairs") as caught:
-            require_memory(solver, QUADRATIC, [data_of()], 4, 1, CPP)
+            require_memory(settings_of(4), solver, [data_of()], CPP)
         assert ("or solver='cg'" in str(caught.value)) == said
 
 
@@ -214,7 +220,7 @@ def test_batch_and_penalty_count_in_a_network(large, monkeypatch):
 
 def test_nothing_is_refused_where_the_system_does_not_tell(monkeypatch):
     monkeypatch.setattr(memory, "available_bytes", lambda: None)
-    require_memory("cholesky", QUADRATIC, [data_of()], 8, 10**9, CPP)
+    require_memory(settings_of(8, 10**4), "cholesky", [data_of()], CPP)
     split = ModularTask("x+y", 7).split()
     model = RFMClassifier(7, iterations=1, solver="cg").fit(split.X_train, split.y_train)
     np.testing.assert_array_equal(model.history_["train_accuracy"], 1)
@@ -229,8 +235,18 @@ def test_nothing_is_refused_where_the_system_does_not_tell(monkeypatch):
         (79, {"iterations": 8, "tol": 1e-2}, False),
         (79, {"iterations": 8, "tol": 1e-2}, True),
         (79, {"kernel": "laplace", "solver": "cg", "iterations": 1, "tol": 1e-2}, True),
+        (149, {"iterations": 2, "tol": 1e-2, "agop_classes": 11, "eval_pairs": 64}, True),
+        (79, {"iterations": 2, "kernel": "laplace", "agop_classes": 8, "eval_pairs": 40}, False),
     ],
-    ids=["dense", "cholesky", "cg", "cg with checkpoints", "streamed"],
+    ids=[
+        "dense",
+        "cholesky",
+        "cg",
+        "cg with checkpoints",
+        "streamed",
+        "sampled",
+        "sampled Laplace",
+    ],
 )
 def test_the_estimate_holds_and_is_near_the_peak(p, options, checkpoints):
     """In a process of its own; 16 MB of the estimate are for all that is small."""
@@ -265,9 +281,7 @@ def test_the_estimate_holds_and_is_near_the_peak(p, options, checkpoints):
     needs = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(memory, "require", lambda need, *_: needs.append(need) or need)
-        itemsize = 8 if options.get("dtype") == "float64" else 4
-        kernel = Kernel(options.get("kernel", "quadratic"))
-        count = options["iterations"] + 1
-        require_memory(solver, kernel, [data_of(p)], itemsize, count, CPP, checkpoints)
+        given = RFMClassifier(p, **options).check_parameters()
+        require_memory(given, solver, [data_of(p)], CPP, checkpoints)
     [need] = needs
     assert need / 3 < int(peak) < need

@@ -9,7 +9,7 @@ from cases import BOUNDS, FAMILY, KINDS, assert_close, make_data, metric
 from grokrfm import ModularTask, RFMClassifier, SolverWarning
 from grokrfm.operations import memory
 from grokrfm.operations.cpp import CppOperations
-from grokrfm.operations.grid import GridProblem, apply
+from grokrfm.operations.grid import PATIENCE, GridProblem, apply
 from grokrfm.operations.kernels import quadratic_form
 from grokrfm.operations.reference import ArrayOperations
 from grokrfm.rfm.conjugate_gradients import ConjugateGradientMachine
@@ -143,6 +143,48 @@ def test_a_tolerance_out_of_reach_ends_all_the_same(operations):
     [evaluation], sums = grid.round(M, solutions, 1e-12, 1000, [])
     assert sums.iterations.max() < 300
     assert 1e-12 < evaluation.residual < 1e-4
+
+
+@pytest.mark.parametrize("operations", [CPP, REFERENCE], ids=["cpp", "array"])
+def test_a_class_that_stagnates_stops_where_it_is(operations):
+    """At a condition of 1e16 a solve would take 2600 steps; at one of 1e10 it takes 500."""
+    p, data = 17, make_data(17)
+    grid = GridEvaluator(operations, (3.0, 0.0, 0.0), [data], "float64", 0.0, True)
+    basis = np.linalg.qr(np.random.default_rng(0).normal(size=(2 * p, 2 * p)))[0]
+    for exponent in (5, 8):
+        M = (basis * np.logspace(0, -exponent, 2 * p)) @ basis.T
+        solutions = np.zeros((p, 1, len(data.train)))
+        [evaluation], sums = grid.round((M + M.T) / 2, solutions, 1e-9, 5000, [])
+        assert np.isfinite(solutions).all()
+        if exponent == 5:
+            assert evaluation.residual <= 1e-9
+        else:
+            assert sums.iterations.min() >= PATIENCE and sums.iterations.max() < 1000
+
+
+@pytest.mark.parametrize("operations", [CPP, REFERENCE], ids=["cpp", "array"])
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's, of what is not a number
+def test_what_is_not_a_number_ends_and_is_complained_of(operations):
+    """A class that is not finite: no endless loop, never the largest output, no bad start."""
+    p, data = 11, make_data(11)
+    form = quadratic_form(FAMILY[0].kernel(2 * p))
+    grid = GridEvaluator(operations, form, [data], "float64", 0.0, True)
+    dual = np.zeros((p, 1, len(data.train)))
+    dual[4, 0, 0], dual[:4], dual[5:] = np.nan, 1.0, -1.0
+    _, sums = grid.round(np.eye(2 * p), dual, 1.0, 0, [])
+    assert (sums.best_class != 4).all() and np.isfinite(sums.best).all()
+    assert np.isnan(sums.residuals[4]) and np.isfinite(np.delete(sums.residuals, 4)).all()
+    # The next start of that class is zeros.
+    [evaluation], sums = grid.round(np.eye(2 * p), dual, 1e-9, 500, [1.0])
+    assert evaluation.residual <= 1e-9
+    machine = ConjugateGradientMachine(operations, grid, "float64", 1e-9)
+    [evaluation] = machine.fit(np.full((2 * p, 2 * p), np.nan))
+    assert np.isnan(evaluation.residual)
+    assert "stopped with 11 classes above the tolerance" in evaluation.complaint
+    for _ in range(3):
+        [evaluation] = machine.fit(np.eye(2 * p))
+        assert evaluation.residual <= 1e-9 and not evaluation.complaint
+    assert np.isfinite(machine.dual_coefficients()).all()
 
 
 def test_compiled_and_array_rounds_take_the_same_steps():
@@ -320,6 +362,7 @@ def test_auto_chooses_and_says_so(caplog, monkeypatch):
     assert choice(47, kernel="gaussian") == "cholesky"
     monkeypatch.setattr(memory, "available_bytes", lambda: 17_500_000)
     assert choice(31) == "cg"  # the kernel matrix would not fit
+    monkeypatch.setattr(memory, "available_bytes", lambda: 21_900_000)
     assert choice(41, kernel="laplace") == "cg"
 
 

@@ -12,9 +12,9 @@ from grokrfm.operations.cpp import CppOperations
 from grokrfm.operations.kernels import quadratic_form
 from grokrfm.operations.reference import ArrayOperations
 from grokrfm.rfm import solvers
-from grokrfm.rfm.columns import GridColumns
 from grokrfm.rfm.evaluation import DenseEvaluator
 from grokrfm.rfm.grid import GridEvaluator
+from grokrfm.rfm.grid_columns import GridColumns
 from grokrfm.rfm.sampling import Sampling
 from grokrfm.tasks import pair_indices
 

@@ -79,6 +79,14 @@ def test_closes_on_an_early_stop_an_error_and_an_interrupt(make, bars):
 
 
 @of_every_model
+def test_says_how_much_memory_the_run_takes(make, bars):
+    said = []
+    make().fit(SPLIT, callbacks=[Progress(), lambda current: said.append(current.memory)])
+    assert f"up to {said[0] / 1e6:.0f} MB: " in bars[0].fp.getvalue()
+    assert set(said) == {said[0]} and 16 << 20 < said[0] <= make().require_memory(24, 25)
+
+
+@of_every_model
 def test_goes_on_from_a_checkpoint(make, bars):
     stored = []
     make().fit(SPLIT, callbacks=[lambda current: stored.append(current.checkpoint())])

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from ..tasks import OPERATIONS
 from ..training import DTYPES, Estimator, Row
 
-Option = tuple[type, Sequence[str] | None, str]  # type, names to choose from, help
+# What text stands for, names to choose from, help
+Option = tuple[Callable[[str], object], Sequence[str] | None, str]
 DTYPE: Option = (str, DTYPES, "precision of the run")
 
 

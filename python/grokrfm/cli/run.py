@@ -9,6 +9,11 @@ from ..rfm import CENTERINGS, SOLVERS, FeatureMeasures, RFMClassifier
 from ..training import Row
 from .options import DTYPE, Option, TrainingCommand, backend_option
 
+
+def _number_or_name(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
+
+
 # n_classes and n_tasks follow from the task
 _OPTIONS: dict[str, Option] = {
     "modulus": (int, None, "p, the number of residues"),
@@ -30,6 +35,11 @@ _OPTIONS: dict[str, Option] = {
     ),
     "backend": backend_option(BACKENDS),
     "dtype": DTYPE,
+    "keep_features": (
+        _number_or_name,
+        None,
+        "whose feature matrices are kept: all; last; or a number k, every k-th iteration's",
+    ),
 }
 
 
@@ -45,6 +55,7 @@ def _summary(model: RFMClassifier) -> str:
 def _arrays(model: RFMClassifier) -> dict[str, Any]:
     return {
         "feature_matrices": model.feature_matrices_,
+        "kept_iterations": model.kept_iterations_,
         "feature_matrix": model.feature_matrix_,
     } | ({} if model.dual_coef_ is None else {"dual_coef": model.dual_coef_})
 
@@ -54,7 +65,7 @@ RUN = TrainingCommand(
     help="train one RFM and write a run folder",
     description="""Train one Recursive Feature Machine. Without options: x+y mod 61 from half of all
 pairs, quadratic kernel, 30 iterations. Writes a folder with config.json, metrics.jsonl (one line an
-iteration), features.npz (every feature matrix), checkpoint.npz (what the run goes on from) and
+iteration), features.npz (every feature matrix kept), checkpoint.npz (what the run goes on from) and
 run.png. Ctrl-C ends the run after the present iteration and keeps everything; --resume goes on.""",
     examples=(
         "--operation 'x*y' --train-fraction 0.4",

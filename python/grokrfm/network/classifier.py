@@ -256,7 +256,7 @@ class FCNClassifier(Estimator):
         transform = None
         if input_transform is not None:
             transform = checks.check_square("input_transform", input_transform, d)
-        _require_memory(settings, data)
+        need = _require_memory(settings, data)
         run = TrainingRun(
             data=data,
             training=training,
@@ -273,6 +273,7 @@ class FCNClassifier(Estimator):
                 settings.seed,
                 settings.dtype,
             ),
+            memory=need,
         )
         if checkpoint is not None:
             run.restore(checkpoint)

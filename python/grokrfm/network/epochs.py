@@ -46,6 +46,8 @@ class Epoch:
         rows without it.
     network : TrainedNetwork
         Weights, outputs, NFM and AGOP.
+    memory : int
+        Bytes that the training takes at most.
     keep : callable
         keep(name, array) adds a copy of an array to `matrices_[name]`, its epoch to
         `matrix_epochs_[name]`.
@@ -58,6 +60,7 @@ class Epoch:
     epochs: int
     record: dict[str, float]
     network: TrainedNetwork
+    memory: int
     keep: Callable[[str, NDArray[Any]], None]
     checkpoint: Callable[[], Checkpoint]
 
@@ -75,6 +78,8 @@ class TrainingRun:
         T, where the network sees T x.
     network : Network
         After the last complete epoch; NumPy arrays before the first.
+    memory : int
+        Bytes that the training takes at most.
     rows : list of Row
         Of the complete epochs.
     kept : dict
@@ -90,6 +95,7 @@ class TrainingRun:
     callbacks: tuple[EpochCallback, ...]
     transform: NDArray[np.float64] | None
     network: Network
+    memory: int
     rows: list[Row] = field(default_factory=list)
     kept: dict[str, dict[int, NDArray[Any]]] = field(default_factory=dict)
     trained: TrainedNetwork | None = None
@@ -202,7 +208,7 @@ def _iterate(backend: FittedBackend, run: TrainingRun) -> None:
             run.kept.setdefault(name, {})[t] = np.array(array)
 
         checkpoint = partial(run.checkpoint, operations)
-        current = Epoch(t, run.epochs, record, trained, keep, checkpoint)
+        current = Epoch(t, run.epochs, record, trained, run.memory, keep, checkpoint)
         if any_stops(operations, run.callbacks, current):
             return
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+PATIENCE = 150  # steps within which a residual halves, or its column stops
+
 
 def conjugate_gradients(
     xp: Any,
@@ -65,17 +67,23 @@ def conjugate_gradients(
             break
         Z = precondition(R)
         P, product = Z, dots(R, Z)
+        halved, waited = relative(R), xp.zeros(norms.shape, dtype=int)
         while left > 0:
-            open_ = ~stopped & (relative(R) > tolerance)
+            residual = relative(R)
+            open_ = ~stopped & (residual > tolerance)
             if not bool(open_.any()):
                 break
             KP = times_kernel(P, open_)
             curvature = dots(P, KP)
-            stopped |= open_ & ~((curvature > 0) & (product > 0))
+            halves = residual <= 0.5 * halved
+            halved, waited = xp.where(halves, residual, halved), xp.where(halves, 0, waited)
+            goes_down = (curvature > 0) & (product > 0) & (waited < PATIENCE)
+            stopped |= open_ & ~goes_down
             open_ &= ~stopped
             step = spread(xp.where(open_, product / xp.where(open_, curvature, 1), 0))
             V, R = V + step * P, R - step * KP
             iterations += open_
+            waited += open_
             Z = precondition(R)
             following = dots(R, Z)
             factor = xp.where(product > 0, following / xp.where(product > 0, product, 1), 0)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from .. import _cpu
+from . import large
 from .device import ThreadedHost
 from .grid import GridProblem, GridSums
 from .interface import Operations
 from .kernels import Kernel
 from .networks import Network, Training
+
+_logger = logging.getLogger("grokrfm")
 
 
 class CppOperations(Operations):
@@ -22,10 +26,26 @@ class CppOperations(Operations):
     batched = False
     grid_arrays = 80
     block_bytes = 0
+    large_rows: float = 1000
 
     def __init__(self) -> None:
         self._host = ThreadedHost()
         super().__init__(self._host)
+
+    def product(self, A: Any, B: Any, symmetric: bool = False) -> Any:
+        if len(A) <= self.large_rows:
+            return super().product(A, B)
+        with self.device.own_threads() as threads:
+            return large.product(A, B, threads, symmetric)
+
+    def damped_inverse(self, C: Any, G: Any) -> Any:
+        if len(C) > self.large_rows:
+            try:
+                with self.device.own_threads() as threads:
+                    return large.damped_inverse(C, G, threads)
+            except np.linalg.LinAlgError as error:
+                _logger.info("damped inverse: %s; took the general solve", error)
+        return super().damped_inverse(C, G)
 
     def kernel_matrix(
         self, kernel: Kernel, M: Any, inputs: Any, other: Any = None, out: Any = None
@@ -120,5 +140,11 @@ class CppOperations(Operations):
             )
 
     def matrix_power(self, G: Any, exponent: float) -> Any:
-        with self.device.own_threads():
+        """By eigenvectors; the square root of a large float32 matrix by `large.square_root`."""
+        with self.device.own_threads() as threads:
+            if exponent == 0.5 and len(G) > self.large_rows and G.dtype == np.float32:
+                try:
+                    return large.square_root(G, threads)
+                except np.linalg.LinAlgError as error:
+                    _logger.info("matrix power: %s; took the eigenvectors", error)
             return _cpu.matrix_power(G, exponent)

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .conjugate_gradients import coarse_inverse, conjugate_gradients, target_norms
+from .conjugate_gradients import conjugate_gradients, target_norms
 
 Form = tuple[float, float, float]  # pairs, norms, shift
 
@@ -143,7 +143,7 @@ def pair_sums(weight: Any, xp: Any = np) -> Any:
     return sums
 
 
-def coarse_matrix(M: Any, form: Form, ridge: float, mask: Any, xp: Any = np) -> Any:
+def coarse_matrix(M: Any, form: Form, ridge: float, mask: Any, operations: Any) -> Any:
     """C (I + G C)⁻¹ with C = 2 (pairs M∘M + norms v vᵀ) and G = Wᵀ diag(K)⁻¹ W, (…, 2p, 2p).
 
     Woodbury's formula with it inverts the preconditioner diag(K) + W C Wᵀ, W the indicators of
@@ -151,11 +151,11 @@ def coarse_matrix(M: Any, form: Form, ridge: float, mask: Any, xp: Any = np) -> 
     columns alone: pairs M∘M, exactly. They make up about half of the diagonal too, hence the 2:
     half the diagonal is left to the cross terms.
     """
+    xp = operations.device.xp
     weight = inverse_diagonal(M, form, ridge, mask, xp).astype(M.dtype)
     v = diagonal(M, xp) - form[2] / 2
     C = 2 * (form[0] * M * M + form[1] * v[..., :, None] * v[..., None, :])
-    G = pair_sums(weight, xp)
-    return coarse_inverse(xp, C, G)
+    return operations.damped_inverse(C, pair_sums(weight, xp))
 
 
 def second_moment(mask: Any, centred: bool, xp: Any = np) -> Any:
@@ -169,19 +169,26 @@ def second_moment(mask: Any, centred: bool, xp: Any = np) -> Any:
     return S
 
 
-def agop_from_sums(M: Any, form: Form, S: Any, sums: GridSums) -> Any:
+def moment_in_metric(M: Any, S: Any, operations: Any) -> Any:
+    """Q = M S M, (…, 2p, 2p), in the precision of S."""
+    m = M.astype(S.dtype, copy=False)
+    return operations.product(operations.product(m, S), m, symmetric=True)
+
+
+def agop_from_sums(M: Any, form: Form, S: Any, sums: GridSums, operations: Any) -> Any:
     """AGOP = 4 M (pairs² Σ ZQZ + pairs · norms (T M S + S M T) + norms² Σt² S) M, (…, 2p, 2p).
 
     T = Σ t Z; S is the second moment of the training inputs, centred for per-class centring.
+    Computed in the precision of S.
     """
-    pairs, norms, _ = form
-    m = M.astype(S.dtype)
-    inner = pairs**2 * sums.zqz.astype(S.dtype)
+    (pairs, norms, _), product = form, operations.product
+    m = M.astype(S.dtype, copy=False)
+    inner = pairs**2 * sums.zqz.astype(S.dtype, copy=False)
     if norms:
-        cross = sums.tz.astype(S.dtype) @ m @ S
+        cross = product(product(sums.tz.astype(S.dtype, copy=False), m), S)
         inner += pairs * norms * (cross + mirrored(cross)) + norms**2 * sums.t_squared * S
-    G = 4 * m @ inner @ m
-    return (0.5 * (G + mirrored(G))).astype(M.dtype)
+    G = product(product(4 * m, inner), m, symmetric=True)
+    return (0.5 * (G + mirrored(G))).astype(M.dtype, copy=False)
 
 
 def apply(M: Any, form: Form, V: Any, xp: Any = np) -> Any:
@@ -267,7 +274,9 @@ def grid_round(
         V = scatter(sum(float(weight) * solutions[:, k] for k, weight in weights))
         energy = dots(V, times_kernel(V))
         scale = xp.where(energy > 0, dots(V, Y) / xp.where(energy > 0, energy, 1), 0)
-        V = scale[:, None, None] * V  # the smallest error in the energy norm
+        scale = scale[:, None, None]
+        # The smallest error in the energy norm; zeros in the place of a start that is not finite.
+        V = xp.where(scale == 0, 0, scale * V)
         V, _, iterations, _ = conjugate_gradients(
             xp,
             times_kernel,
@@ -291,15 +300,17 @@ def grid_round(
         own[here] = xp.take_along_axis(
             f, xp.clip(known - first_class, 0, c - 1)[None].astype(xp.int64), axis=0
         )[0][here]
+    train_squares, test_squares = ((f[:, at] ** 2).sum() for at in (trained, test_labels >= 0))
     zqz, tz, t_squared = _moments(xp, M, form, V, problem.moment)
+    f = xp.where(f == f, f, -xp.inf)  # an output that is not a number is never the largest
     return GridSums(
         zqz=zqz,
         tz=tz,
         t_squared=t_squared,
         best=f.max(axis=0, initial=-np.inf),
         best_class=f.argmax(axis=0) + first_class if c else xp.zeros((p, p), dtype=int),
-        train_squares=(f[:, trained] ** 2).sum(),
-        test_squares=(f[:, test_labels >= 0] ** 2).sum(),
+        train_squares=train_squares,
+        test_squares=test_squares,
         products=(solutions[:, :1].astype(xp.float64) * solutions).sum(axis=(0, 2)),
         iterations=iterations,
         residuals=residuals,

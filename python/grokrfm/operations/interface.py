@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
+from .conjugate_gradients import coarse_inverse
 from .device import Device
 from .grid import GridProblem, GridSums
 from .kernels import Kernel
@@ -25,9 +26,20 @@ class Operations(ABC):
     batched: ClassVar[bool]
     grid_arrays: ClassVar[int]
     block_bytes: ClassVar[int]
+    # What the classes of a round share goes by other ways with matrices of more rows than this:
+    # in the precision of the run, and on threads of our own.
+    large_rows: float = float("inf")
 
     def __init__(self, device: Device) -> None:
         self.device = device
+
+    def product(self, A: Any, B: Any, symmetric: bool = False) -> Any:
+        """A B, (…, n, m), which the caller may know to be symmetric."""
+        return A @ B
+
+    def damped_inverse(self, C: Any, G: Any) -> Any:
+        """(C⁻¹ + G)⁻¹ = (I + C G)⁻¹ C of positive semidefinite matrices, (…, d, d)."""
+        return coarse_inverse(self.device.xp, C, G)
 
     @abstractmethod
     def kernel_matrix(

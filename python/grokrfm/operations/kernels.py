@@ -112,10 +112,12 @@ def make_kernel(name: str, *, bandwidth: float, depth: int, dimension: int) -> K
     Raises
     ------
     ValueError
-        If the name is unknown.
+        If the name is unknown, or the bandwidth so small or large that its square is not a number.
     """
     if name not in KERNELS:
         raise ValueError(f"kernel: expected one of {', '.join(KERNELS)}; got {name!r}")
+    if not 1e-150 <= bandwidth <= 1e150:
+        raise ValueError(f"bandwidth: expected a number from 1e-150 to 1e150, got {bandwidth}")
     return KERNELS[name](bandwidth, depth, dimension)
 
 

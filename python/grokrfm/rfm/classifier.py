@@ -31,13 +31,24 @@ from ..training import (
     columns,
 )
 from .fitted import FittedRFM
-from .rounds import Callback, Run, run_rounds
+from .requirements import require_memory
+from .rounds import Callback, Run, pack_matrices, run_rounds
 from .sampling import Sampling
 from .settings import Settings
-from .solvers import SOLVERS, cholesky_fits, choose_solver, require_memory
+from .solvers import SOLVERS, cholesky_fits, choose_solver
+from .switching import SWITCHED
 
 CENTERINGS = ("per_class", "none")
 MAX_DEPTH = 100  # every entry of the kernel matrix takes so many steps
+
+
+def check_keep_features(value: Any) -> int | None:
+    """Return how many rounds lie between kept feature matrices, None for the last one alone."""
+    if not isinstance(value, str):
+        return checks.check_integer("keep_features", value, minimum=1)
+    if value not in ("all", "last"):
+        raise ValueError(f"keep_features: expected 'all', 'last' or an integer, got {value!r}")
+    return 1 if value == "all" else None
 
 
 class RFMClassifier(FittedRFM):
@@ -73,11 +84,16 @@ class RFMClassifier(FittedRFM):
         without one, for pairs given once: on the grid of pairs in closed form for the kernels
         quadratic, general_quadratic and quadratic_ntk, by streamed products with the kernel matrix
         for the others. "auto" takes cg where it applies and there is too little memory for the
-        kernel matrix, and for those three from 1000 training pairs on; it logs its choice.
+        kernel matrix, and for those three from 1000 training pairs on; it logs its choice. Where
+        M becomes so nearly singular that cg on the grid misses the tolerance, "auto" goes on with
+        cholesky in double precision from that round on, if the kernel matrix fits into memory and
+        its factor costs no more than three such rounds; a warning says so.
     dtype : {"float32", "float64"}
         Precision of the run.
     tol : float
         Relative residual ‖y − K α‖ / ‖y‖ of every class at which cg stops; cholesky ignores it.
+        A class whose residual does not halve within 150 steps stops short of it. Complained of is
+        a residual above it and above 300 units of the last place, 4e-5 in single precision.
     depth : int
         Hidden layers of the "ntk" kernel, 1 to 100.
     n_classes : int, optional
@@ -93,12 +109,16 @@ class RFMClassifier(FittedRFM):
     eval_pairs : int, optional
         With agop_classes, k ≥ 0: no round solves for all classes any more, and the accuracy is that
         of k evaluation pairs drawn once, whose outputs take one solve each, to a relative residual
-        of 1e-3 or `tol`, whichever is larger. The work of a round no
+        of 1e-3 for the quadratic family and 1e-5 for other kernels. The work of a round no
         longer grows with the number of classes, and no dual coefficients are kept. The accuracy on
         training pairs is NaN then, losses are over the drawn classes. None evaluates all pairs, by
         all classes.
     seed : int
         Of the drawn classes and pairs.
+    keep_features : {"all", "last"} or int
+        Whose rounds' feature matrices are kept: all, which is refused where they would take more
+        than 4 GB; that of the last round alone; or, of every k-th round, M_0, M_k, M_2k …, and the
+        last. A checkpoint has no more either: a run that goes on keeps what is left.
 
     Attributes
     ----------
@@ -109,21 +129,24 @@ class RFMClassifier(FittedRFM):
         feature_trace (tr M_t); circulant_deviation (of the bottom-left block of M_t, the better
         orientation, NaN for a zero block; for x*y and x/y in the order of discrete logarithms if
         `fit` was given a split, which knows its operation); feature_alignment (cosine of M_t and
-        the last M); residual (largest relative residual over the classes); cg_iterations (most over
-        the classes, 0 for cholesky); solver_fallback (1 where the solve took its fallback); seconds
-        (wall time of the round, the update that led to M_t included).
+        the last M, NaN where M_t was not kept); residual (largest relative residual over the
+        classes); cg_iterations (most over the classes, 0 for cholesky); solver_fallback (1 where
+        the solve took its fallback: cholesky for cg, the minimum-norm solution for cholesky);
+        seconds (wall time of the round, the update that led to M_t included).
         Test quantities are NaN without evaluation pairs. With agop_classes also test_accuracy_error
         (standard error of an accuracy of drawn pairs; 0 where all are taken). With several tasks
         also train_accuracy_task_0, test_accuracy_task_0 and so on.
     feature_matrix_ : ndarray, shape (2p, 2p)
         M of the final predictor.
     feature_matrices_ : ndarray, shape (iterations + 1, 2p, 2p)
-        M_t for every row of the history.
+        M_t for every row of the history, or for those that `keep_features` asks for.
+    kept_iterations_ : ndarray of int64
+        t of each of them.
     dual_coef_ : ndarray, shape (n, c), or None
         Dual coefficients of the final predictor; None with eval_pairs: the queries then solve for
         the pairs or classes that they are asked for.
     solver_ : str
-        The solver used, "cg" or "cholesky".
+        The solver used, "cg" or "cholesky"; "cg" too if the run went on with cholesky.
     X_train_ : ndarray of int64, shape (n, 2)
         Training pairs, to which the dual coefficients belong.
     y_train_ : ndarray of int64, shape (n,)
@@ -157,6 +180,7 @@ class RFMClassifier(FittedRFM):
         agop_classes: int | None = None,
         eval_pairs: int | None = None,
         seed: int = 0,
+        keep_features: str | int = "all",
     ) -> None:
         self.modulus = modulus
         self.kernel = kernel
@@ -175,6 +199,7 @@ class RFMClassifier(FittedRFM):
         self.agop_classes = agop_classes
         self.eval_pairs = eval_pairs
         self.seed = seed
+        self.keep_features = keep_features
 
     def fit(
         self,
@@ -247,14 +272,14 @@ class RFMClassifier(FittedRFM):
     def at_iteration(self, iteration: int) -> RFMClassifier:
         """Return the predictor of a round, with M_t, as a fitted model of its own.
 
-        Of earlier rounds only the feature matrices are kept: the dual coefficients are solved for
-        anew from the training pairs, by the same solver. They agree with those of the run up to its
-        tolerance.
+        Of earlier rounds only feature matrices are kept, those that `keep_features` asks for: the
+        dual coefficients are solved for anew from the training pairs, by the same solver. They
+        agree with those of the run up to its tolerance.
 
         Parameters
         ----------
         iteration : int
-            t, from 0 to `n_iter_`.
+            t, from 0 to `n_iter_`, one of `kept_iterations_`.
 
         Returns
         -------
@@ -266,9 +291,18 @@ class RFMClassifier(FittedRFM):
         changed = {"iterations": 0, "solver": self.solver_}
         model = RFMClassifier(**{**self._settings.parameters, **changed})
         settings = model.check_parameters()
-        start = self.feature_matrices_[t]
+        [found] = np.nonzero(self.kept_iterations_ == t)
+        if not found.size:
+            raise ValueError(
+                "iteration: expected one whose feature matrix was kept, one of "
+                f"{', '.join(map(str, self.kept_iterations_))}; got {t}, and keep_features="
+                f"{self._settings.parameters['keep_features']!r}"
+            )
+        start = self.feature_matrices_[found[0]]
         run = model.prepare(settings, self.X_train_, self.y_train_, feature_matrix=start)
         run.data = replace(run.data, operation=self.operation_)
+        if self.solver_ == "cg" and self.history_["solver_fallback"][t]:
+            run.machine_state = SWITCHED
         model._complete(settings, self._backend.operations, run)
         run.warn(stacklevel=3)
         return model
@@ -293,6 +327,9 @@ class RFMClassifier(FittedRFM):
         backend = checks.check_one_of("backend", self.backend, BACKENDS)
         solver = checks.check_one_of("solver", self.solver, SOLVERS)
         dtype = checks.check_one_of("dtype", self.dtype, DTYPES)
+        largest = float(np.finfo(dtype).max)
+        if ridge > largest:
+            raise ValueError(f"ridge: expected a number of {dtype}, <= {largest:.1e}, got {ridge}")
         tolerance = checks.check_real("tol", self.tol, positive=True)
         depth = checks.check_integer("depth", self.depth, minimum=1, maximum=MAX_DEPTH)
         n_tasks = checks.check_integer("n_tasks", self.n_tasks, minimum=1)
@@ -322,6 +359,7 @@ class RFMClassifier(FittedRFM):
             tolerance=tolerance,
             dtype=np.dtype(dtype),
             sampling=self._check_sampling(n_classes),
+            keep_every=check_keep_features(self.keep_features),
         )
 
     def _check_sampling(self, n_classes: int) -> Sampling | None:
@@ -354,16 +392,19 @@ class RFMClassifier(FittedRFM):
         ------
         MemoryError
             If they are not available.
+        ValueError
+            If the feature matrices to keep would take too much.
         """
         settings = self.check_parameters()
-        n_tasks, solver, sampling = settings.n_tasks, settings.solver, settings.sampling
+        n_tasks, solver = settings.n_tasks, settings.solver
         data = PairData.of_size(n_train, n_test, settings.modulus, settings.n_classes, n_tasks)
-        kernel, count = settings.kernel, settings.iterations + 1
-        operations, itemsize = make_operations(settings.backend), settings.dtype.itemsize
+        operations = make_operations(settings.backend)
         if solver == "auto":
-            off_grid = quadratic_form(kernel) is None and cholesky_fits(data, itemsize, operations)
+            off_grid = quadratic_form(settings.kernel) is None and cholesky_fits(
+                data, settings.dtype.itemsize, operations
+            )
             solver = "cholesky" if n_tasks > 1 or off_grid else "cg"
-        return require_memory(solver, kernel, [data], itemsize, count, operations, True, sampling)
+        return require_memory(settings, solver, [data], operations, checkpoints=True)
 
     def prepare(
         self,
@@ -398,6 +439,6 @@ class RFMClassifier(FittedRFM):
             solver,
             run.data,
             columns(run.rows),
-            np.stack(run.matrices),
+            pack_matrices(run.matrices),
             run.dual_coefficients,
         )

@@ -115,14 +115,19 @@ class ConjugateGradientMachine:
         self._rounds = int(unpack_array(states[0], "rounds", (), np.int64))
 
     def _prediction(self) -> NDArray[np.float64]:
-        """Weights of the last solutions for the next start, (…, weights)."""
+        """Weights of the last solutions for the next start, (…, weights).
+
+        The newest alone after rounds that were not finite.
+        """
         known = min(self._rounds, self.depth) - 1
         if known < 1:
             return np.ones((*self._grid.leading, min(self._rounds, 1)))
-        newest = self._gram[..., 1 : known + 1, :1]
-        earlier = self._gram[..., 1 : known + 1, 1 : known + 1]
+        finite = np.asarray(np.isfinite(self._gram).all(axis=(-2, -1)))[..., None]
+        gram = self._gram if finite.all() else np.where(finite[..., None], self._gram, 0)
+        newest = gram[..., 1 : known + 1, :1]
+        earlier = gram[..., 1 : known + 1, 1 : known + 1]
         weights = np.linalg.pinv(earlier, rcond=1e-12, hermitian=True) @ newest
-        return np.asarray(weights[..., 0])
+        return np.where(finite, weights[..., 0], np.eye(1, known)[0])
 
     def fit(self, M: Any, drawn: NDArray[np.int64] | None = None) -> list[Evaluation]:
         evaluations, sums = self._grid.round(
@@ -133,7 +138,7 @@ class ConjugateGradientMachine:
         gram[..., 0, :] = gram[..., :, 0] = to_numpy(sums.products)
         self._rounds += 1
         limit = tolerable_residual(self._tolerance, M.dtype)
-        residuals = to_numpy(sums.residuals).reshape(len(evaluations), -1)
+        missed = ~(to_numpy(sums.residuals).reshape(len(evaluations), -1) <= limit)
         steps = to_numpy(sums.iterations.max(axis=-1)).reshape(-1)
         return [
             replace(
@@ -141,7 +146,7 @@ class ConjugateGradientMachine:
                 cg_iterations=int(most),
                 complaint=""
                 if evaluation.residual <= limit
-                else missed_tolerance(int((classes > limit).sum()), evaluation.residual),
+                else missed_tolerance(int(classes.sum()), evaluation.residual),
             )
-            for evaluation, most, classes in zip(evaluations, steps, residuals, strict=True)
+            for evaluation, most, classes in zip(evaluations, steps, missed, strict=True)
         ]

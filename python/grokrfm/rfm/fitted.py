@@ -13,6 +13,7 @@ from ..operations import CustomKernel, FittedBackend, memory
 from ..tasks import PairData, formula_of, input_dimension, pair_indices
 from ..training import Estimator, check_history, find_classes, unpack_array
 from .columns import ColumnsOfMetric, outputs_of_pairs
+from .rounds import unpack_matrices
 from .settings import Settings
 from .solvers import SOLVERS, make_columns
 
@@ -36,10 +37,13 @@ class FittedRFM(Estimator):
         solver: str,
         data: PairData,
         history: dict[str, NDArray[Any]],
-        feature_matrices: NDArray[Any],
+        matrices: Mapping[str, NDArray[Any]],
         dual_coefficients: NDArray[Any] | None,
     ) -> None:
-        """All fitted attributes: with everything computed before, of one fit alone."""
+        """All fitted attributes: with everything computed before, of one fit alone.
+
+        `matrices`: as of `pack_matrices`.
+        """
         self._settings = settings
         self._backend = backend
         self.solver_ = solver
@@ -48,10 +52,11 @@ class FittedRFM(Estimator):
         self.y_train_ = self.classes_[data.train_labels]
         self.operation_ = data.operation
         self.history_ = history
-        self.feature_matrices_ = feature_matrices
-        self.feature_matrix_ = feature_matrices[-1].copy()
+        self.feature_matrices_ = matrices["feature_matrices"]
+        self.kept_iterations_ = matrices["kept_iterations"]
+        self.feature_matrix_ = self.feature_matrices_[-1].copy()
         self.dual_coef_ = dual_coefficients
-        self.n_iter_ = len(feature_matrices) - 1
+        self.n_iter_ = int(self.kept_iterations_[-1])
 
     def fitted_state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         if isinstance(self._settings.kernel, CustomKernel):
@@ -63,6 +68,7 @@ class FittedRFM(Estimator):
             "X_train": self.X_train_,
             "y_train": self.y_train_,
             "feature_matrices": self.feature_matrices_,
+            "kept_iterations": self.kept_iterations_,
         }
         if self.dual_coef_ is not None:
             arrays["dual_coef"] = self.dual_coef_
@@ -82,11 +88,11 @@ class FittedRFM(Estimator):
         classes, y_train = find_classes(
             "y_train", arrays["y_train"], len(X_train), settings.parameters["n_classes"], p
         )
-        matrices = unpack_array(arrays, "feature_matrices", (None, d, d), dtype)
+        kept, matrices = unpack_matrices(arrays, d, dtype)
         dual = None
         if not settings.few_columns:
             dual = unpack_array(arrays, "dual_coef", (len(X_train), len(classes)), dtype)
-        check_history(history, len(matrices))
+        check_history(history, int(kept[-1]) + 1)
         solver = checks.check_one_of("solver", values["solver"], SOLVERS[1:])
         backend = FittedBackend(settings.backend)
         operation = formula_of(values.get("operation"))
@@ -94,7 +100,8 @@ class FittedRFM(Estimator):
         data = PairData(
             X_train, y_train, X_test, y_test, p, len(classes), n_tasks, operation, classes
         )
-        self._set_fitted(settings, backend, solver, data, history, matrices, dual)
+        stored = {"feature_matrices": matrices, "kept_iterations": kept}
+        self._set_fitted(settings, backend, solver, data, history, stored, dual)
         return self
 
     def _on_device(self, array: NDArray[Any]) -> Any:

@@ -16,6 +16,7 @@ from ..operations import (
     Operations,
     agop_from_sums,
     coarse_matrix,
+    moment_in_metric,
     renumbered,
     second_moment,
 )
@@ -53,7 +54,8 @@ class GridEvaluator:
             )
         )
         self._mask = (self._train_labels >= 0).astype(xp.float64)
-        self._second_moment = second_moment(self._mask, centred, xp)
+        S = second_moment(self._mask, centred, xp)
+        self._second_moment = S.astype(dtype) if 2 * p > operations.large_rows else S
         self._own = xp.zeros((*self.leading, p, p), dtype=dtype)
         # The rank of each training pair among those of its run in row-major order.
         self._ranks = [np.argsort(np.argsort(run.train @ [p, 1])) for run in self.runs]
@@ -78,16 +80,15 @@ class GridEvaluator:
         self, M: Any, tolerance: float, max_iterations: int, prediction: Any
     ) -> GridProblem:
         """What all columns of a round share: 2p × 2p algebra, about 40 p³ flops."""
-        xp, S = self._operations.device.xp, self._second_moment
-        m = M.astype(S.dtype)
+        operations, S = self._operations, self._second_moment
         return GridProblem(
             feature_matrix=M,
             form=self._form,
             ridge=self._ridge,
             train_labels=self._train_labels,
             test_labels=self._test_labels,
-            coarse=coarse_matrix(M, self._form, self._ridge, self._mask, xp),
-            moment=(m @ S @ m).astype(M.dtype),
+            coarse=coarse_matrix(M, self._form, self._ridge, self._mask, operations),
+            moment=moment_in_metric(M, S, operations).astype(M.dtype, copy=False),
             tolerance=tolerance,
             max_iterations=max_iterations,
             prediction=prediction,
@@ -105,7 +106,7 @@ class GridEvaluator:
 
     def agop(self, M: Any, sums: GridSums, drawn: NDArray[np.int64] | None = None) -> Any:
         """AGOP of all classes from the sums, of drawn ones scaled by c / m."""
-        G = agop_from_sums(M, self._form, self._second_moment, sums)
+        G = agop_from_sums(M, self._form, self._second_moment, sums, self._operations)
         return G if drawn is None else scaled_to_all(G, len(drawn), self.runs[0].n_classes)
 
     def _sums_of(self, problem: GridProblem, solutions: Any, drawn: NDArray[np.int64]) -> GridSums:

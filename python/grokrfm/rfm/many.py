@@ -92,7 +92,8 @@ def fit_many(
 def _runs_together(settings: Settings, run: Run, operations: Operations) -> int:
     """How many runs go together: one, or what one block of classes takes."""
     grids = 13 * run.data.n_classes * run.data.modulus**2 * settings.dtype.itemsize
-    return max(1, operations.block_bytes // grids) if operations.batched else 1
+    together = operations.batched and "switched" not in run.machine_state
+    return max(1, operations.block_bytes // grids) if together else 1
 
 
 def _fit_together(

@@ -13,7 +13,8 @@ from ..operations import Operations
 from ..tasks import PairData
 from ..training import sampled_accuracy, unpack_array
 from .columns import Columns
-from .evaluation import Evaluation, missed_tolerance, scaled_to_all, tolerable_residual
+from .evaluation import Evaluation, missed_tolerance, scaled_to_all
+from .streamed import BLOCK
 
 
 class SampledMachine:
@@ -32,23 +33,29 @@ class SampledMachine:
         data: PairData,
         drawn_pairs: NDArray[np.int64],
         dtype: Any,
-        tolerance: float,
-        pair_tolerance: float,
     ) -> None:
         self._operations, self._columns, self._data = operations, columns, data
         self._pairs, self._labels = data.test[drawn_pairs], data.test_labels[drawn_pairs]
         self._dtype = np.dtype(dtype)
-        self._limits = tuple(tolerable_residual(t, dtype) for t in (tolerance, pair_tolerance))
         self._solutions: Any = None
 
     @staticmethod
     def required_bytes(
-        data: PairData, itemsize: int, operations: Operations, classes: int, pairs: int
+        data: PairData,
+        itemsize: int,
+        operations: Operations,
+        classes: int,
+        pairs: int,
+        on_the_grid: bool,
     ) -> int:
-        """Memory of a round: starts, targets and solutions of the columns, p × p arrays."""
-        columns = classes + 3 * pairs
-        in_flight = operations.column_arrays(classes + pairs)
-        numbers = columns * len(data.train) + in_flight * data.modulus**2
+        """Memory of a round: vectors of the columns, p × p arrays."""
+        columns = classes + pairs
+        if on_the_grid:
+            vectors = (columns + 2 * pairs) * len(data.train)
+            numbers = vectors + operations.column_arrays(columns) * data.modulus**2
+        else:
+            vectors = (5 * columns + 12 * min(columns, BLOCK) + 500) * len(data.train)
+            numbers = vectors + classes * len(data.test) + 150 * data.modulus**2
         return numbers * itemsize + (16 << 20)
 
     def dual_coefficients(self, run: int = 0) -> None:
@@ -70,17 +77,16 @@ class SampledMachine:
         self._solutions = solved.solutions
         hits = int((solved.outputs.argmax(axis=1) == self._labels).sum())
         accuracy, error = sampled_accuracy(hits, len(self._pairs), len(self._data.test))
-        # The history's residual is that of the classes, which the features come from.
-        of_classes, of_pairs = np.split(solved.residuals, [len(classes)])
-        residual = float(of_classes.max())
-        missed = int((of_classes > self._limits[0]).sum() + (of_pairs > self._limits[1]).sum())
+        missed = int((~(solved.residuals <= solved.limits)).sum())
+        worst = float(solved.residuals.max())
         return [
             Evaluation(
                 train=solved.train,
                 test=replace(solved.test, accuracy=accuracy, accuracy_error=error),
-                residual=residual,
+                # Of the classes, which the features come from.
+                residual=float(solved.residuals[: len(classes)].max()),
                 agop=lambda: scaled_to_all(solved.agop(), len(classes), c),
                 cg_iterations=solved.cg_iterations,
-                complaint=missed_tolerance(missed, float(solved.residuals.max())) if missed else "",
+                complaint=missed_tolerance(missed, worst) if missed else "",
             )
         ]

@@ -36,6 +36,14 @@ class Settings:
     tolerance: float
     dtype: np.dtype[Any]
     sampling: Sampling | None
+    keep_every: int | None  # rounds from a kept feature matrix to the next; None: only the last
+
+    @property
+    def matrices_held(self) -> int:
+        """How many feature matrices a run has in memory at a time, at most."""
+        kept = 0 if self.keep_every is None else self.iterations // self.keep_every + 1
+        # One that is not kept goes when the next round is complete.
+        return min(kept + 2, self.iterations + 1)
 
     @property
     def few_columns(self) -> bool:
@@ -51,6 +59,7 @@ class Settings:
     def fingerprint(self, data: PairData) -> str:
         """What checkpoints of a run belong to; it may go on for more iterations."""
         # Its matrices tell the modulus, it names its solver, and goes on with another backend.
+        # Which matrices are kept changes nothing in the rounds to come.
         names = ("n_classes", "agop_power", "ridge", "centred", "tolerance", "dtype")
         given = {"kernel": asdict(self.kernel), **{name: getattr(self, name) for name in names}}
         given["sampling"] = self.sampling and asdict(self.sampling)

@@ -8,24 +8,27 @@ from typing import Any
 
 import numpy as np
 
-from ..operations import Kernel, Operations, memory, quadratic_form
+from ..operations import Kernel, Operations, quadratic_form
 from ..tasks import PairData
 from .cholesky import CholeskyMachine
-from .columns import Columns, GridColumns
+from .columns import Columns
 from .conjugate_gradients import MAX_CG_ITERATIONS, ConjugateGradientMachine
 from .evaluation import DenseEvaluator, Evaluator, Machine
 from .grid import GridEvaluator
+from .grid_columns import GridColumns
 from .sampled import SampledMachine
 from .sampling import Sampling
 from .settings import Settings
 from .streamed import StreamedMachine
+from .streamed_columns import StreamedColumns
+from .switching import PreciseMachine
 
 SOLVERS = ("auto", "cg", "cholesky")
 # Below this many training pairs a Cholesky solve takes a few milliseconds and is exact.
 AUTO_CG_PAIRS = 1000
-# Of the evaluation pairs of sampled rounds: it moves fewer largest outputs than the draw of the
-# pairs does, of 256 pairs 1 at p = 61 and p = 127.
-PAIR_TOLERANCE = 1e-3
+# Of the evaluation pairs of sampled rounds, for the quadratic family and for others, whose values
+# have a large part that all classes share: of 256 pairs 2 at most get another largest output.
+PAIR_TOLERANCE, PAIR_TOLERANCE_OF_OTHERS = 1e-3, 1e-5
 
 _logger = logging.getLogger("grokrfm")
 
@@ -52,7 +55,7 @@ def choose_solver(settings: Settings, data: PairData, operations: Operations) ->
 
     "auto" takes conjugate gradients where they apply and the kernel matrix would not fit into
     memory, and for the quadratic family from `AUTO_CG_PAIRS` training pairs on; it logs its choice.
-    Runs that solve for a few columns take them whatever the size, for the quadratic family alone.
+    Runs that solve for a few columns take them whatever the size.
 
     Raises
     ------
@@ -60,7 +63,7 @@ def choose_solver(settings: Settings, data: PairData, operations: Operations) ->
         If "cg" is to be taken and does not apply.
     """
     kernel, solver = settings.kernel, "cg" if settings.few_columns else settings.solver
-    obstacle = grid_obstacle(kernel, data) if settings.few_columns else pairs_obstacle(data)
+    obstacle = pairs_obstacle(data)
     if solver == "cg" and obstacle:
         raise ValueError(f"solver: 'cg' does not apply, {obstacle}")
     if solver != "auto":
@@ -83,52 +86,6 @@ def cholesky_fits(data: PairData, itemsize: int, operations: Operations) -> bool
     return available is None or CholeskyMachine.required_bytes(data, itemsize) <= available
 
 
-def require_memory(
-    solver: str,
-    kernel: Kernel,
-    runs: Sequence[PairData],
-    itemsize: int,
-    matrices: int,
-    operations: Operations,
-    checkpoints: bool = False,
-    sampling: Sampling | None = None,
-) -> int:
-    """Return the bytes of runs side by side that keep that many feature matrices.
-
-    Raises MemoryError if they are not available. The matrices are kept one by one and at the end
-    as one array. A checkpoint, if one is held at a time, has another copy of them, and the last
-    solutions.
-    """
-    if sampling and sampling.eval_pairs is not None:
-        drawn = min(sampling.eval_pairs, len(runs[0].test))
-        need = SampledMachine.required_bytes(
-            runs[0], itemsize, operations, sampling.agop_classes, drawn
-        )
-        solutions = drawn * len(runs[0].train) * itemsize
-    elif solver == "cg" and quadratic_form(kernel) is not None:
-        need = ConjugateGradientMachine.required_bytes(runs, itemsize, operations)
-        solutions = ConjugateGradientMachine.state_bytes(runs, itemsize)
-    elif solver == "cg":
-        need = sum(StreamedMachine.required_bytes(data, itemsize) for data in runs)
-        solutions = sum(StreamedMachine.state_bytes(data, itemsize) for data in runs)
-    else:
-        need = sum(CholeskyMachine.required_bytes(data, itemsize) for data in runs)
-        solutions = 0
-    kept = 2 * len(runs) * matrices * runs[0].dimension ** 2 * itemsize  # on the host
-    if checkpoints:
-        kept += kept // 2 + solutions
-    purpose = f"a run with solver '{solver}' on {len(runs[0].train)} training pairs"
-    advice = "use fewer training pairs or dtype='float32'" + (
-        "" if solver == "cg" else ", or solver='cg' where it applies"
-    )
-    on_host = 0
-    if operations.device.xp is np:
-        need += kept
-    else:
-        on_host = memory.require(kept, memory.available_bytes(), purpose, advice)
-    return on_host + memory.require(need, operations.device.available_bytes(), purpose, advice)
-
-
 def make_machine(
     solver: str,
     operations: Operations,
@@ -140,17 +97,19 @@ def make_machine(
     centred: bool,
     tolerance: float,
     sampling: Sampling | None = None,
+    switched: bool = False,
 ) -> Machine:
     """Return the machine for a chosen solver.
 
     Several runs go with "cg", batched operations and the quadratic family.
+
+    Or for what is left of a run that has `switched` from cg.
 
     With compiled operations the quadratic family is evaluated on the grid whatever the solver; the
     array operations keep to sums over training points, as the reference.
     """
     if sampling and sampling.eval_pairs is not None:
         [data] = runs
-        pair_tolerance = max(tolerance, PAIR_TOLERANCE)
         columns = make_columns(
             operations,
             kernel,
@@ -159,11 +118,14 @@ def make_machine(
             ridge=ridge,
             centred=centred,
             tolerance=tolerance,
-            pair_tolerance=pair_tolerance,
+            pair_tolerance=PAIR_TOLERANCE if quadratic_form(kernel) else PAIR_TOLERANCE_OF_OTHERS,
         )
         drawn = sampling.pairs(len(data.test))
-        return SampledMachine(operations, columns, data, drawn, dtype, tolerance, pair_tolerance)
+        return SampledMachine(operations, columns, data, drawn, dtype)
     form = quadratic_form(kernel)
+    if form is not None and switched:
+        [data] = runs
+        return PreciseMachine(operations, kernel, form, data, dtype, ridge, centred)
     if form is not None and solver == "cg":
         grid = GridEvaluator(operations, form, runs, dtype, ridge, centred)
         return ConjugateGradientMachine(operations, grid, dtype, tolerance)
@@ -196,8 +158,19 @@ def make_columns(
     ValueError
         If they do not apply.
     """
-    form, obstacle = quadratic_form(kernel), grid_obstacle(kernel, data)
-    if form is None or obstacle:
+    if obstacle := pairs_obstacle(data):
         raise ValueError(f"solver: 'cg' does not apply, {obstacle}")
+    form = quadratic_form(kernel)
+    if form is None:
+        return StreamedColumns(
+            operations,
+            kernel,
+            data,
+            dtype=dtype,
+            ridge=ridge,
+            centred=centred,
+            tolerance=tolerance,
+            pair_tolerance=pair_tolerance,
+        )
     grid = GridEvaluator(operations, form, [data], dtype, ridge, centred)
     return GridColumns(operations, kernel, grid, tolerance, pair_tolerance, MAX_CG_ITERATIONS)

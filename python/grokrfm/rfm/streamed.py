@@ -26,9 +26,9 @@ from ..operations import (
 from ..tasks import PairData, pair_indices
 from ..training import unpack_array
 from .conjugate_gradients import MAX_CG_ITERATIONS
-from .evaluation import DenseEvaluator, Evaluation, missed_tolerance, tolerable_residual
+from .evaluation import DenseEvaluator, Evaluation, missed_tolerance
 
-_BLOCK = 128  # columns at a time
+BLOCK = 128  # columns at a time
 
 
 class StreamedSolver:
@@ -51,9 +51,7 @@ class StreamedSolver:
         self._indicator_sums = pair_sums(mask)  # WᵀW
         self._known: tuple[Any, Callable[[Any], Any]] | None = None
 
-    def solve(
-        self, M: Any, targets: Any, start: Any, tolerance: float
-    ) -> tuple[Any, Any, Any, Any]:
+    def solve(self, M: Any, targets: Any, start: Any, tolerance: Any) -> tuple[Any, Any, Any, Any]:
         """Solve for the columns of `targets`, (n, k), in the order of the data.
 
         Parameters
@@ -62,7 +60,7 @@ class StreamedSolver:
         targets : array, shape (n, k)
         start : array, shape (n, k), or None
             Scaled per column to the smallest error in the energy norm.
-        tolerance : float
+        tolerance : float or array, shape (k,)
             Relative residual at which a column is done.
 
         Returns
@@ -116,8 +114,8 @@ class StreamedSolver:
         )
         return V, targets - R - self._dtype.type(ridge) * V, iterations, residuals
 
-    def attainable(self, M: Any, targets: Any, coefficients: Any) -> Any:
-        """Relative residuals that rounding errors of a product can leave, (k,).
+    def limits(self, M: Any, targets: Any, coefficients: Any, tolerance: Any) -> Any:
+        """Relative residuals to complain above, (k,): what rounding errors of a product can leave.
 
         Each entry of K has some of its own, which add up like a random walk. Ridgeless Gaussian
         machines in float32 get no further than 1e-3.
@@ -127,8 +125,11 @@ class StreamedSolver:
             xp.sqrt((V * V).sum(axis=0, dtype=np.float64)) for V in (targets, coefficients)
         )
         largest = abs(self._additive.diagonal(M, self._inputs)).max()
-        errors = 4 * np.finfo(self._dtype).eps * len(targets) ** 0.5 * largest
-        return errors * sizes / xp.where(norms > 0, norms, 1)
+        epsilon = float(np.finfo(self._dtype).eps)
+        errors = 4 * epsilon * len(targets) ** 0.5 * largest
+        lowest = xp.maximum(tolerance, 300 * epsilon)
+        useless = xp.maximum(lowest, epsilon**0.25)  # as of a factorisation
+        return xp.clip(errors * sizes / xp.where(norms > 0, norms, 1), lowest, useless)
 
     def _preconditioner(self, M: Any) -> Callable[[Any], Any]:
         if self._known is None or self._known[0] is not M:
@@ -200,7 +201,7 @@ class StreamedMachine:
     def required_bytes(data: PairData, itemsize: int) -> int:
         """Memory of a round: four n × c and one m × c arrays, a dozen of a block, block buffers."""
         n, m, c = len(data.train), len(data.test), data.n_classes
-        vectors = 4 * n * c + m * c + 12 * n * min(c, _BLOCK)
+        vectors = 4 * n * c + m * c + 12 * n * min(c, BLOCK)
         numbers = vectors + 500 * n + 150 * data.modulus**2
         return numbers * itemsize + (16 << 20)
 
@@ -223,9 +224,7 @@ class StreamedMachine:
         xp, (n, c) = self._operations.device.xp, self._shape
         solution, outputs = (xp.empty((n, c), dtype=self._dtype) for _ in range(2))
         most, missed = 0, 0
-        limit = tolerable_residual(self._tolerance, self._dtype)
-        useless = max(limit, float(np.finfo(self._dtype).eps) ** 0.25)  # as of a factorisation
-        for classes in np.array_split(np.arange(c), -(-c // _BLOCK)):
+        for classes in np.array_split(np.arange(c), -(-c // BLOCK)):
             block = slice(classes[0], classes[-1] + 1)
             targets = (self._labels[:, None] == xp.asarray(classes)[None, :]).astype(self._dtype)
             start = self._solution
@@ -236,9 +235,8 @@ class StreamedMachine:
                 self._tolerance,
             )
             most = max(most, int(iterations.max()))
-            attainable = self._solver.attainable(M, targets, solution[:, block])
-            within = residuals <= xp.clip(attainable, limit, useless)
-            missed += int((~within).sum())
+            limits = self._solver.limits(M, targets, solution[:, block], self._tolerance)
+            missed += int((~(residuals <= limits)).sum())
         self._solution = solution
         evaluation = self._evaluate(M, solution, drawn, outputs)
         complaint = missed_tolerance(missed, evaluation.residual) if missed else ""

@@ -21,10 +21,13 @@ _COLUMN, _PRESENT = "history/", "history_rows/"  # a column, and its rows where 
 
 
 class Recorded(Protocol):
-    """What a run folder needs of a round or an epoch."""
+    """What run folders and progress bars need of a round or an epoch."""
 
     @property
     def record(self) -> Row: ...
+
+    @property
+    def memory(self) -> int: ...
 
     @property
     def checkpoint(self) -> Callable[[], Checkpoint]: ...

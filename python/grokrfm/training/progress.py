@@ -10,6 +10,8 @@ from .history import Recorded
 class Progress:
     """Callback that shows a tqdm bar: iterations or epochs done, and the test accuracy.
 
+    In front stands how much memory the run takes at most, unless `desc` says something else.
+
     The bar closes when the run ends, however it ends; the same object serves one run after the
     other. Of runs that go together in `fit_many` each needs its own.
 
@@ -38,8 +40,9 @@ class Progress:
         unit = "epoch" if "epoch" in current.record else "iteration"
         done, total = int(current.record[unit]), int(getattr(current, unit + "s"))
         if self._bar is None:
-            given = {"total": total, "initial": done, "unit": unit, **self._options}
-            self._bar = self._make(**given)
+            said = f"up to {current.memory / 1e6:.0f} MB"
+            given = {"desc": said, "total": total, "initial": done, "unit": unit}
+            self._bar = self._make(**{**given, **self._options})
         self._bar.set_postfix_str(f"test {current.record['test_accuracy']:.2%}", refresh=False)
         self._bar.update(done - self._bar.n)
         if done == total:
