@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <limits>
 #include <optional>
 #include <vector>
@@ -133,47 +134,75 @@ struct GaussianTables {
     }
 };
 
-constexpr std::ptrdiff_t block_columns = 256;  // inputs z whose part of T stays in L2
+constexpr std::ptrdiff_t block_size = 256;  // inputs z whose part of T stays in L2
 
-// The rows of the first indices [begin, end).
+// Vectors as panels, (panels, rows, panel_columns), the last filled up with zeros.
+template <class T>
+struct Panels {
+    Panels(Matrix<const T> vectors, const std::vector<std::int32_t>& order)
+        : width(vectors.columns),
+          rows(static_cast<std::ptrdiff_t>(order.size())),
+          columns(loops<T>().panel_columns),
+          count(block_count(width, columns)),
+          data(zeros<T>(count * rows * columns)) {
+        for (std::ptrdiff_t panel = 0; panel < count; ++panel) {
+            const std::ptrdiff_t first = panel * columns;
+            T* out = data.data() + first * rows;
+            for (const std::int32_t j : order) {
+                std::copy_n(vectors.row(j) + first, std::min(columns, width - first), out);
+                out += columns;
+            }
+        }
+    }
+    const T* at(std::ptrdiff_t panel, std::ptrdiff_t row) const {
+        return data.data() + (panel * rows + row) * columns;
+    }
+
+    const std::ptrdiff_t width, rows, columns, count;
+    std::vector<T> data;
+};
+
+// Up to 64 bytes on, at the begin of a cache line, which no vector then straddles.
+template <class T>
+T* aligned(T* memory) {
+    const auto beyond = reinterpret_cast<std::uintptr_t>(memory) % 64;
+    return memory + (beyond == 0 ? 0 : (64 - beyond) / sizeof(T));
+}
+
 template <class T>
 class GaussianProduct {
  public:
     GaussianProduct(const GaussianTables<T>& tables, std::ptrdiff_t p, const SortedPairs& rows,
-                    const SortedPairs& columns, const T* vectors, std::ptrdiff_t width,
-                    Matrix<T> out)
+                    const SortedPairs& columns, const Panels<T>& vectors, Matrix<T> out)
         : tables_(tables),
           p_(p),
-          width_(width),
           rows_(rows),
           columns_(columns),
           vectors_(vectors),
           out_(out),
-          shared_(zeros<T>(p * block_columns)),
-          factors_(zeros<T>(2 * block_columns)),
-          scaled_(zeros<T>(block_columns * width)) {}
+          shared_(zeros<T>(p * block_size)),
+          own_(zeros<T>(block_size)),
+          factors_(zeros<T>(block_size)),
+          scaled_memory_(zeros<T>(block_size * vectors.columns + 64)),
+          scaled_(aligned(scaled_memory_.data())),
+          sums_(zeros<T>(loops<T>().panel_rows * vectors.columns)) {}
 
+    // The rows of the first indices [begin, end).
     void run(std::ptrdiff_t begin, std::ptrdiff_t end) {
-        const std::ptrdiff_t first = first_row(begin), count = first_row(end) - first;
-        std::ptrdiff_t most = 0;
-        for (std::ptrdiff_t a = begin; a < end; ++a)
-            most = std::max(most, first_row(a + 1) - first_row(a));
-        chosen_.resize(static_cast<std::size_t>(most * block_columns));
-        std::vector<T> sums = zeros<T>(count * width_);
-        for (std::ptrdiff_t z = 0; z < columns_.size(); z += block_columns) {
-            const std::ptrdiff_t size = std::min(block_columns, columns_.size() - z);
+        for (std::ptrdiff_t i = first_row(begin); i < first_row(end); ++i)
+            std::fill_n(out_.row(rows_.order[static_cast<std::size_t>(i)]), out_.columns, T(0));
+        for (std::ptrdiff_t z = 0; z < columns_.size(); z += block_size) {
+            const std::ptrdiff_t size = std::min(block_size, columns_.size() - z);
             fill_shared(z, size);
             for (std::ptrdiff_t a = begin; a < end; ++a) {
                 if (interrupted()) throw Interrupted{};
-                if (first_row(a + 1) > first_row(a))
-                    add_block(a, z, size, sums.data() + (first_row(a) - first) * width_);
+                if (first_row(a + 1) > first_row(a)) add_block(a, z, size);
             }
         }
-        for (std::ptrdiff_t i = 0; i < count; ++i) {
-            const auto at = static_cast<std::size_t>(first + i);
-            const T factor = tables_.inverse[index(rows_.a[at], rows_.b[at])];
-            loops<T>().scale_rows(&factor, sums.data() + i * width_, 1, width_,
-                                  out_.row(rows_.order[at]));
+        for (std::ptrdiff_t i = first_row(begin); i < first_row(end); ++i) {
+            const auto at = static_cast<std::size_t>(i);
+            loops<T>().scale_row(tables_.inverse[index(rows_.a[at], rows_.b[at])], out_.columns,
+                                 out_.row(rows_.order[at]));
         }
     }
 
@@ -191,33 +220,50 @@ class GaussianProduct {
         for (std::ptrdiff_t row = 0; row < p_; ++row)
             loops<T>().multiply_looked_up(tables_.second.data() + row * p_, b,
                                           tables_.cross_transposed.data() + row * p_, a, size,
-                                          shared_.data() + row * size);
+                                          shared_.data() + row * block_size);
         for (std::ptrdiff_t j = 0; j < size; ++j)
-            factors_[static_cast<std::size_t>(block_columns + j)] =
-                tables_.inverse[index(a[j], b[j])];
+            own_[static_cast<std::size_t>(j)] = tables_.inverse[index(a[j], b[j])];
     }
 
-    // sums += T[rows of a, z ...] (w_a V)
-    void add_block(std::ptrdiff_t a, std::ptrdiff_t z, std::ptrdiff_t size, T* sums) {
+    // out += T[rows of a, z ...] (w_a V)
+    void add_block(std::ptrdiff_t a, std::ptrdiff_t z, std::ptrdiff_t size) {
         loops<T>().multiply_looked_up(tables_.first.data() + a * p_, columns_.a.data() + z,
                                       tables_.cross.data() + a * p_, columns_.b.data() + z, size,
                                       factors_.data());
-        loops<T>().multiply_entries(factors_.data(), factors_.data() + block_columns, size,
-                                    factors_.data());
-        loops<T>().scale_rows(factors_.data(), vectors_ + z * width_, size, width_, scaled_.data());
-        T* chosen = chosen_.data();
-        for (std::ptrdiff_t i = first_row(a); i < first_row(a + 1); ++i, chosen += size)
-            std::copy_n(shared_.data() + rows_.b[static_cast<std::size_t>(i)] * size, size, chosen);
-        blas::row_major_gemm<T>('N', 'N', first_row(a + 1) - first_row(a), width_, size, 1,
-                                chosen_.data(), size, scaled_.data(), width_, 1, sums, width_);
+        loops<T>().multiply_entries(factors_.data(), own_.data(), size, factors_.data());
+        for (std::ptrdiff_t panel = 0; panel < vectors_.count; ++panel) {
+            loops<T>().scale_panel(factors_.data(), vectors_.at(panel, z), size, scaled_);
+            const std::ptrdiff_t first = panel * vectors_.columns;
+            const std::ptrdiff_t width = std::min(vectors_.columns, vectors_.width - first);
+            for (std::ptrdiff_t i = first_row(a); i < first_row(a + 1); i += loops<T>().panel_rows)
+                add_rows(i, first_row(a + 1), size, first, width);
+        }
+    }
+
+    // The rows from i on, six unless the last is less than that away.
+    void add_rows(std::ptrdiff_t i, std::ptrdiff_t last, std::ptrdiff_t size, std::ptrdiff_t first,
+                  std::ptrdiff_t width) {
+        constexpr std::ptrdiff_t most = 8;
+        const T* chosen[most];
+        const std::ptrdiff_t height = loops<T>().panel_rows;
+        for (std::ptrdiff_t r = 0; r < height; ++r) {
+            const auto row = static_cast<std::size_t>(std::min(i + r, last - 1));
+            chosen[r] = shared_.data() + rows_.b[row] * block_size;
+        }
+        loops<T>().multiply_panel(chosen, size, scaled_, sums_.data());
+        for (std::ptrdiff_t r = 0; r < std::min(height, last - i); ++r)
+            loops<T>().add_row(sums_.data() + r * vectors_.columns, width,
+                               out_.row(rows_.order[static_cast<std::size_t>(i + r)]) + first);
     }
 
     const GaussianTables<T>& tables_;
-    const std::ptrdiff_t p_, width_;
+    const std::ptrdiff_t p_;
     const SortedPairs &rows_, &columns_;
-    const T* vectors_;  // in the order of the columns
+    const Panels<T>& vectors_;  // in the order of the columns
     const Matrix<T> out_;
-    std::vector<T> shared_, factors_, scaled_, chosen_;
+    std::vector<T> shared_, own_, factors_, scaled_memory_;
+    T* const scaled_;
+    std::vector<T> sums_;
 };
 
 // False if the look-ups have to do it.
@@ -226,7 +272,7 @@ bool gaussian_product(double gamma, Matrix<const T> m, ActiveIndices inputs,
                       const ActiveIndices* other, Matrix<const T> vectors, Matrix<T> out,
                       int threads) {
     if (m.rows % 2 != 0) return false;
-    const std::ptrdiff_t p = m.rows / 2, width = vectors.columns;
+    const std::ptrdiff_t p = m.rows / 2;
     const auto rows = sort_pairs(inputs, p);
     if (!rows) return false;
     const auto others = other ? sort_pairs(*other, p) : std::nullopt;
@@ -234,10 +280,7 @@ bool gaussian_product(double gamma, Matrix<const T> m, ActiveIndices inputs,
     const SortedPairs& columns = other ? *others : *rows;
     const auto tables = GaussianTables<T>::make(gamma, m);
     if (!tables) return false;
-    std::vector<T> sorted = zeros<T>(columns.size() * width);
-    for (std::ptrdiff_t j = 0; j < columns.size(); ++j)
-        std::copy_n(vectors.row(columns.order[static_cast<std::size_t>(j)]), width,
-                    sorted.data() + j * width);
+    const Panels<T> panels(vectors, columns.order);
     // Ranges of first indices with about the same number of rows, one a thread.
     const auto cut = [&](std::ptrdiff_t share) {
         const std::ptrdiff_t before = rows->size() * share / threads;
@@ -248,7 +291,7 @@ bool gaussian_product(double gamma, Matrix<const T> m, ActiveIndices inputs,
     parallel_for(threads, threads, [&](std::ptrdiff_t share, int) {
         const std::ptrdiff_t begin = cut(share), end = share + 1 < threads ? cut(share + 1) : p;
         if (begin >= end) return;
-        GaussianProduct<T>(*tables, p, *rows, columns, sorted.data(), width, out).run(begin, end);
+        GaussianProduct<T>(*tables, p, *rows, columns, panels, out).run(begin, end);
     });
     return true;
 }

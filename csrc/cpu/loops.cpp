@@ -19,7 +19,10 @@ static constexpr Loops<T> table() {
     loops.look_up = look_up<T>;
     loops.gather = gather<T>;
     loops.multiply_looked_up = multiply_looked_up<T>;
-    loops.scale_rows = scale_rows<T>;
+    loops.panel_rows = panel_rows;
+    loops.panel_columns = panel_columns<T>;
+    loops.scale_panel = scale_panel<T>;
+    loops.multiply_panel = multiply_panel<T>;
     loops.apply_value = apply_value<T>;
     loops.apply_slopes = apply_slopes<T>;
     loops.line_sums = line_sums<T>;

@@ -41,7 +41,10 @@ struct Loops {
     void (*gather)(const T* source, const std::int32_t* order, Size size, T* out);
     void (*multiply_looked_up)(const T* first, const std::int32_t* first_index, const T* second,
                                const std::int32_t* second_index, Size size, T* out);
-    void (*scale_rows)(const T* factors, const T* rows, Size count, Size size, T* out);
+    // Products of rows with a panel, (size, panel_columns): see row_loops.h.
+    Size panel_rows, panel_columns;
+    void (*scale_panel)(const T* factors, const T* panel, Size size, T* out);
+    void (*multiply_panel)(const T* const* rows, Size size, const T* panel, T* sums);
     void (*apply_value)(const KernelChoice&, const T* q_x, T q_z, Size size, T* s);
     void (*apply_slopes)(const KernelChoice&, const T* q_x, T q_z, Size size, T* s, T* d_q);
 

@@ -45,13 +45,70 @@ static void multiply_looked_up(const T* __restrict first,
     }
 }
 
-// out[i] = factors[i] rows[i]
+// A panel has two vectors of columns: with six rows the sums of a product stay in the registers.
+constexpr std::ptrdiff_t panel_rows = 6;
+#if defined(__AVX512F__)
+constexpr std::ptrdiff_t vector_bytes = 64;
+#else
+constexpr std::ptrdiff_t vector_bytes = 32;
+#endif
 template <class T>
-static void scale_rows(const T* __restrict factors, const T* __restrict rows, std::ptrdiff_t count,
-                       std::ptrdiff_t size, T* __restrict out) {
-    for (std::ptrdiff_t i = 0; i < count; ++i)
-        for (std::ptrdiff_t k = 0; k < size; ++k)
-            out[i * size + k] = factors[i] * rows[i * size + k];
+constexpr std::ptrdiff_t panel_columns = 2 * vector_bytes / static_cast<std::ptrdiff_t>(sizeof(T));
+
+template <class T>
+struct Vector {
+#if defined(__GNUC__)
+    typedef T Type __attribute__((vector_size(vector_bytes), aligned(alignof(T)), may_alias));
+#else
+    struct Type {
+        T entries[vector_bytes / sizeof(T)];
+        Type& operator+=(const Type& other) {
+            for (std::size_t k = 0; k < vector_bytes / sizeof(T); ++k)
+                entries[k] += other.entries[k];
+            return *this;
+        }
+        friend Type operator*(T factor, Type vector) {
+            for (T& entry : vector.entries) entry *= factor;
+            return vector;
+        }
+    };
+#endif
+};
+
+// out[i] = factors[i] panel[i]
+template <class T>
+static void scale_panel(const T* __restrict factors, const T* __restrict panel, std::ptrdiff_t size,
+                        T* __restrict out) {
+    using V = typename Vector<T>::Type;
+    const V* from = reinterpret_cast<const V*>(panel);
+    V* to = reinterpret_cast<V*>(out);
+    for (std::ptrdiff_t i = 0; i < size; ++i) {
+        to[2 * i] = factors[i] * from[2 * i];
+        to[2 * i + 1] = factors[i] * from[2 * i + 1];
+    }
+}
+
+// sums = rows panel, (panel_rows, panel_columns)
+template <class T>
+static void multiply_panel(const T* const* rows, std::ptrdiff_t size, const T* __restrict panel,
+                           T* __restrict sums) {
+    using V = typename Vector<T>::Type;
+    const V* columns = reinterpret_cast<const V*>(panel);
+    const T *r0 = rows[0], *r1 = rows[1], *r2 = rows[2], *r3 = rows[3], *r4 = rows[4],
+            *r5 = rows[5];
+    V a0{}, a1{}, a2{}, a3{}, a4{}, a5{}, b0{}, b1{}, b2{}, b3{}, b4{}, b5{};
+    for (std::ptrdiff_t i = 0; i < size; ++i) {
+        const V a = columns[2 * i], b = columns[2 * i + 1];
+        a0 += r0[i] * a, b0 += r0[i] * b;
+        a1 += r1[i] * a, b1 += r1[i] * b;
+        a2 += r2[i] * a, b2 += r2[i] * b;
+        a3 += r3[i] * a, b3 += r3[i] * b;
+        a4 += r4[i] * a, b4 += r4[i] * b;
+        a5 += r5[i] * a, b5 += r5[i] * b;
+    }
+    V* out = reinterpret_cast<V*>(sums);
+    out[0] = a0, out[1] = b0, out[2] = a1, out[3] = b1, out[4] = a2, out[5] = b2;
+    out[6] = a3, out[7] = b3, out[8] = a4, out[9] = b4, out[10] = a5, out[11] = b5;
 }
 
 template <class T, class Kernel>
