@@ -129,8 +129,13 @@ def check_consistent(pairs: NDArray[np.int64], labels: NDArray[np.int64]) -> Non
         )
 
 
-def check_square(name: str, value: Any, dimension: int | None = None) -> Any:
-    """Return the value as a finite square float64 matrix, (d, d) if given, of its array module."""
+def check_square(
+    name: str, value: Any, dimension: int | None = None, dtype: Any = np.float64
+) -> Any:
+    """Return the value as a finite square matrix, (d, d) if given, of its array module.
+
+    A copy in that dtype; as it is, without a copy, for None.
+    """
     xp = array_module(value)
     try:
         matrix = xp.asarray(value)
@@ -143,7 +148,8 @@ def check_square(name: str, value: Any, dimension: int | None = None) -> Any:
         raise ValueError(f"{name}: expected shape {(dimension, dimension)}, got {matrix.shape}")
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.size == 0:
         raise ValueError(f"{name}: expected a square matrix, got shape {matrix.shape}")
-    matrix = matrix.astype(np.float64)
+    if dtype is not None:
+        matrix = matrix.astype(dtype)
     if not bool(xp.isfinite(matrix).all()):
         raise ValueError(f"{name}: expected finite entries, got {matrix[~xp.isfinite(matrix)][0]}")
     return matrix
@@ -161,9 +167,9 @@ def check_symmetric(name: str, value: Any, dimension: int | None = None) -> Any:
     return 0.5 * (matrix + matrix.T)
 
 
-def check_blocks(name: str, value: Any) -> tuple[Any, int]:
+def check_blocks(name: str, value: Any, dtype: Any = np.float64) -> tuple[Any, int]:
     """Return the value as `check_square` does, of shape (2p, 2p), and p."""
-    matrix = check_square(name, value)
+    matrix = check_square(name, value, dtype=dtype)
     if len(matrix) % 2:
         raise ValueError(f"{name}: expected shape (2p, 2p), got {matrix.shape}")
     return matrix, len(matrix) // 2

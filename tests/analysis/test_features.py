@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from grokrfm import features
@@ -187,3 +189,44 @@ def test_circulant_matrices():
 def test_bad_input(message, call):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("rows", [1, 4, 100])
+def test_measures_do_not_depend_on_how_many_rows_are_read_at_a_time(rows, monkeypatch):
+    rng = np.random.default_rng(0)
+    M, N = rng.normal(size=(2, 22, 22)).astype("float32")
+    M = M + M.T
+
+    def measured():
+        for operation in ("x+y", "x*y"):
+            block = features.cross_block(M, operation)
+            as_it_is = features.cross_block(M, operation, dtype=None)
+            assert as_it_is.dtype == "float32"
+            np.testing.assert_array_equal(as_it_is, block)
+            for orientation in ("circulant", "hankel", "best"):
+                deviation = features.circulant_deviation(block, orientation)
+                assert features.circulant_deviation(as_it_is, orientation) == deviation
+                yield deviation
+        yield features.alignment(M, N)
+        yield features.effective_rank(M)
+
+    expected = list(measured())
+    assert expected[0] == pytest.approx(features.circulant_deviation(M[11:, :11], "circulant"))
+    monkeypatch.setattr("grokrfm.analysis.features._ROWS", rows)
+    np.testing.assert_allclose(list(measured()), expected, rtol=1e-12)
+
+
+def test_measures_of_large_matrices_copy_parts_alone(monkeypatch):
+    """A float64 copy would take twice the matrix."""
+    monkeypatch.setattr("grokrfm.analysis.features._ROWS", 20)
+    M = np.random.default_rng(0).normal(size=(1000, 1000)).astype("float32")
+    for measure in (
+        lambda: features.circulant_deviation(features.cross_block(M, dtype=None)),
+        lambda: features.alignment(M, M),
+        lambda: features.effective_rank(M),
+    ):
+        tracemalloc.start()
+        measure()
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < M.nbytes

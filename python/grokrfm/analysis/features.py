@@ -8,6 +8,8 @@ network's too, as a NumPy or CuPy array.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -45,6 +47,8 @@ __all__ = [
     "reorder_by_discrete_logarithm",
     "spectrum",
 ]
+
+_ROWS = 1024  # of a matrix that float64 copies are made of at a time
 
 # operation -> how RFM's cross block comes out; × and ÷ in the order of discrete logarithms
 ORIENTATIONS = {"x+y": "circulant", "x-y": "hankel", "x*y": "circulant", "x/y": "hankel"}
@@ -88,8 +92,8 @@ def circulant_deviation(block: Any, orientation: str = "best", normalize: str = 
     """
     check_one_of("orientation", orientation, ("best", "circulant", "hankel"))
     check_one_of("normalize", normalize, ("sum", "mean"))
-    matrix = check_square("block", block)
-    norm = float((matrix**2).sum())
+    matrix = check_square("block", block, dtype=None)
+    norm = _sum_of_squares(matrix)
     if norm == 0:
         return float("nan")
     tried = ("circulant", "hankel") if orientation == "best" else (orientation,)
@@ -98,7 +102,21 @@ def circulant_deviation(block: Any, orientation: str = "best", normalize: str = 
 
 
 def _off_lines(columns: Any) -> float:
-    return float(((columns - columns.mean(axis=0)) ** 2).sum())
+    total = 0.0
+    for part in _float64_rows(columns.T):
+        several = part.T
+        total += float(((several - several.mean(axis=0)) ** 2).sum())
+    return total
+
+
+def _float64_rows(matrix: Any) -> Iterator[Any]:
+    """So many rows at a time that no float64 copy of a large matrix is made."""
+    for first in range(0, len(matrix), _ROWS):
+        yield matrix[first : first + _ROWS].astype(np.float64, copy=False)
+
+
+def _sum_of_squares(matrix: Any) -> float:
+    return sum(float((rows**2).sum()) for rows in _float64_rows(matrix))
 
 
 def alignment(A: Any, B: Any) -> float:
@@ -110,11 +128,16 @@ def alignment(A: Any, B: Any) -> float:
         If the shapes differ.
     """
     xp = array_module(A)
-    a, b = xp.asarray(A, dtype=np.float64), xp.asarray(B, dtype=np.float64)
+    a, b = xp.asarray(A), xp.asarray(B)
     if a.shape != b.shape:
         raise ValueError(f"B: expected the shape of A, {a.shape}, got {b.shape}")
-    norms = float(xp.linalg.norm(a) * xp.linalg.norm(b))
-    return float((a * b).sum()) / norms if norms > 0 else float("nan")
+    norms = 1.0
+    for matrix in (a, b):
+        norms *= math.hypot(*(float(xp.linalg.norm(rows)) for rows in _float64_rows(matrix)))
+    product = sum(
+        float((x * y).sum()) for x, y in zip(_float64_rows(a), _float64_rows(b), strict=True)
+    )
+    return product / norms if norms > 0 else float("nan")
 
 
 def spectrum(M: Any) -> Any:
@@ -140,9 +163,10 @@ def effective_rank(M: Any) -> float:
     TypeError, ValueError
         If M is not a finite square matrix.
     """
-    matrix = check_square("M", M)
-    norm = float((matrix**2).sum())
-    return float(matrix.trace()) ** 2 / norm if norm > 0 else float("nan")
+    matrix = check_square("M", M, dtype=None)
+    norm = _sum_of_squares(matrix)
+    trace = float(matrix.trace(dtype=np.float64))
+    return trace**2 / norm if norm > 0 else float("nan")
 
 
 def discrete_logarithm(modulus: int) -> NDArray[np.int64]:
@@ -203,7 +227,7 @@ def reorder_by_discrete_logarithm(M: Any, modulus: int) -> Any:
     return matrix[index[:, None], index[None, :]]
 
 
-def cross_block(M: Any, operation: str | None = "x+y") -> Any:
+def cross_block(M: Any, operation: str | None = "x+y", dtype: Any = np.float64) -> Any:
     """Block of a feature matrix that becomes circulant or Hankel as a task is learnt.
 
     Parameters
@@ -214,6 +238,8 @@ def cross_block(M: Any, operation: str | None = "x+y") -> Any:
         Of the task, one of `grokrfm.tasks.OPERATIONS`, with or without spaces. For "x*y" and "x/y"
         modulo a prime the block is reordered by discrete logarithm and loses index 0; for the
         others it comes as it stands, and so it does for None, "table" and the name of a function.
+    dtype : dtype, optional
+        Of the result. None: that of M, and where the block comes as it stands a view of M.
 
     Returns
     -------
@@ -226,8 +252,10 @@ def cross_block(M: Any, operation: str | None = "x+y") -> Any:
         If M is not a finite matrix of that shape, or for an unknown formula.
     """
     formula = formula_of(operation)
-    matrix, p = check_blocks("M", M)
+    matrix, p = check_blocks("M", M, dtype=None)
     block = matrix[p:, :p]
+    if dtype is not None:
+        block = block.astype(dtype)
     if is_multiplicative(formula, p):
         units = _logarithmic_order(p)[1:]
         return block[units[:, None], units[None, :]]

@@ -258,7 +258,7 @@ def _state(
 def _row(t: int, evaluation: Evaluation, M: NDArray[Any], data: PairData) -> Row:
     """Row t of a history, but for `seconds`."""
     operands = 2 * data.modulus
-    block = cross_block(M[:operands, :operands], data.operation)
+    block = cross_block(M[:operands, :operands], data.operation, dtype=None)
     return {
         "iteration": float(t),
         **score_columns(evaluation.train, evaluation.test),
