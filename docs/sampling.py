@@ -27,9 +27,7 @@ def curve(p, fraction, iterations, m, seed):
         if p > 61:
             given["eval_pairs"] = 256
     split = ModularTask("x+y", p).split(fraction, seed)
-    return (
-        RFMClassifier(p, iterations=iterations, **given).fit(split).history_["test_accuracy"]
-    )
+    return RFMClassifier(p, iterations=iterations, **given).fit(split).history_["test_accuracy"]
 
 
 def fixed_curve(p, fraction, iterations, m, seed):
