@@ -2,8 +2,8 @@
 
     python docs/sampling.py
 
-x+y, quadratic kernel, three seeds; far from the smallest training fraction that generalises and close
-to it; and one draw kept for all rounds, which fails. Writes docs/figures/sampling.npz and
+x+y, quadratic kernel, three seeds; far from the smallest training fraction that generalises and
+close to it; and one draw kept for all rounds, which fails. Writes docs/figures/sampling.npz and
 sampling.png; what the file has is not computed anew.
 """
 
