@@ -84,9 +84,11 @@ class GridOperator {
  public:
     const std::ptrdiff_t p, pitch;
 
-    GridOperator(Matrix<const T> m, const QuadraticForm& form)
+    // A team of so many threads shares the products of a block.
+    GridOperator(Matrix<const T> m, const QuadraticForm& form, int team)
         : p(m.rows / 2),
           pitch(block_count(p, lanes) * lanes),
+          team_(team),
           pairs_(static_cast<T>(form.pairs)),
           norms_(static_cast<T>(form.norms)),
           m_(m),
@@ -112,6 +114,18 @@ class GridOperator {
     // k(x, x) on all pairs, p x pitch.
     const std::vector<T>& diagonal() const { return diagonal_; }
 
+    // C = op(A) op(B) + beta C, m x n, by the team: each takes rows of C.
+    void multiply(char op_a, char op_b, std::ptrdiff_t m, std::ptrdiff_t n, std::ptrdiff_t k,
+                  const T* a, std::ptrdiff_t lda, const T* b, std::ptrdiff_t ldb, T beta, T* c,
+                  std::ptrdiff_t ldc) const {
+        parallel_for(team_, team_, [&](std::ptrdiff_t share, int) {
+            const std::ptrdiff_t first = share * m / team_, last = (share + 1) * m / team_;
+            blas::row_major_gemm<T>(op_a, op_b, last - first, n, k, T(1),
+                                    a + (op_a == 'N' ? first * lda : first), lda, b, ldb, beta,
+                                    c + first * ldc, ldc);
+        });
+    }
+
     // out = f(V) on all pairs; leaves V . f in the buffers.
     void apply(BlockShape shape, const T* v, BlockBuffers<T>& buffers, T* out) const {
         loops<T>().line_sums(shape, v, buffers.sums.data(), buffers.columns.data());
@@ -122,16 +136,16 @@ class GridOperator {
     void apply_to_summed(BlockShape shape, const T* v, BlockBuffers<T>& buffers, T* out) const {
         sum_norms(shape, v, buffers);
         T* products = buffers.right_products.data();
-        blas::row_major_gemm<T>('N', 'N', shape.rows(), 2 * pitch, p, T(1), v, pitch, right_.data(),
+        multiply('N', 'N', shape.rows(), 2 * pitch, p, v, pitch, right_.data(),
                                 2 * pitch, 0, products, 2 * pitch);
         loops<T>().combine_products(shape, products, buffers.sums.data(), buffers.columns.data(),
                                     a_.data(), b_.data(), d_.data(), buffers.stacked.data(),
                                     buffers.diagonals.data());
         const std::ptrdiff_t width = shape.m * pitch;
-        blas::row_major_gemm<T>('N', 'N', p, width, 2 * p, T(1), m_.data, 2 * p,
+        multiply('N', 'N', p, width, 2 * p, m_.data, 2 * p,
                                 buffers.stacked.data(), width, 0, out, width);
         for (std::ptrdiff_t c = 0; c < shape.m; ++c)
-            blas::row_major_gemm<T>('T', 'N', p, pitch, p, T(1), products + (2 * c + 1) * pitch,
+            multiply('T', 'N', p, pitch, p, products + (2 * c + 1) * pitch,
                                     2 * width, b_.data(), pitch, 1, out + c * pitch, width);
         add_squares(shape, buffers);
         loops<T>().finish_outputs(shape, buffers.diagonals.data(), pairs_, buffers.offset.data(),
@@ -171,6 +185,7 @@ class GridOperator {
                 }
     }
 
+    const int team_;
     const T pairs_, norms_;
     const Matrix<const T> m_;                 // its first p rows are [A | B]
     const std::vector<T> a_, b_, d_, right_;  // right_ = [D | B']

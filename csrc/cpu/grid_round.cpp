@@ -108,20 +108,19 @@ class ThreadShare {
         T *products = buffers.right_products.data(), *h = solver_.image.data();
         T* left = solver_.direction.data();
         loops<T>().line_sums(shape, v, buffers.sums.data(), buffers.columns.data());
-        blas::row_major_gemm<T>('N', 'N', shape.rows(), 2 * pitch_, p_, T(1), v, pitch_,
-                                q_right_.data(), 2 * pitch_, 0, products, 2 * pitch_);
-        blas::row_major_gemm<T>('N', 'N', p_, width, p_, T(1), q11_.data(), pitch_, v, width, 0, h,
-                                width);
+        const auto& map = round_.map;
+        map.multiply('N', 'N', shape.rows(), 2 * pitch_, p_, v, pitch_, q_right_.data(), 2 * pitch_,
+                     0, products, 2 * pitch_);
+        map.multiply('N', 'N', p_, width, p_, q11_.data(), pitch_, v, width, 0, h, width);
         for (std::ptrdiff_t c = 0; c < m; ++c)
-            blas::row_major_gemm<T>('N', 'N', p_, pitch_, p_, T(1), products + c * 2 * pitch_,
-                                    m * 2 * pitch_, v + c * pitch_, width, 1, s12_.data(), pitch_);
+            map.multiply('N', 'N', p_, pitch_, p_, products + c * 2 * pitch_, m * 2 * pitch_,
+                         v + c * pitch_, width, 1, s12_.data(), pitch_);
         loops<T>().combine_moments(shape, products, buffers.sums.data(), buffers.columns.data(),
                                    q12_.data(), h, left, s12_.data());
         // s11[x, x'] += sum_{c, y} left[x, c, y] V[x', c, y]; s22 += V'h over (x, c)
-        blas::gemm<T>('T', 'N', p_, p_, width, T(1), v, width, left, width, T(1), s11_.data(),
-                      pitch_);
-        blas::row_major_gemm<T>('T', 'N', p_, pitch_, shape.rows(), T(1), v, pitch_, h, pitch_, 1,
-                                s22_.data(), pitch_);
+        map.multiply('N', 'T', p_, p_, width, left, width, v, width, 1, s11_.data(), pitch_);
+        map.multiply('T', 'N', p_, pitch_, shape.rows(), v, pitch_, h, pitch_, 1, s22_.data(),
+                     pitch_);
         add_line_products(shape);
         if (round_.map.uses_norms()) add_norm_moments(shape);
     }
@@ -168,6 +167,8 @@ class ThreadShare {
     std::vector<T> s11_, s12_, s22_, line_products_;
     GridSums<T> sums_;
 };
+
+constexpr std::ptrdiff_t in_flight = std::ptrdiff_t(4) << 30;  // bytes of the columns side by side
 
 // Columns in blocks. About ten grids a column are worked on at a time; a block's are kept to 2 MB,
 // about a core's cache. Every thread gets as many blocks as the others, of sizes that differ by one
@@ -218,12 +219,19 @@ GridSums<T> grid_round(const GridProblem<T>& problem, std::int32_t first_class,
                        std::int32_t* iterations, double* residuals, int threads) {
     const std::ptrdiff_t columns = solutions.columns, classes = columns - targets.rows.rows;
     check_extents(problem.feature_matrix.rows, columns);
-    const GridRound<T> round(problem, first_class, classes, targets);
-    threads = static_cast<int>(std::clamp<std::ptrdiff_t>(threads, 1, columns));
-    const auto grid_bytes = round.map.p * round.map.pitch * static_cast<std::ptrdiff_t>(sizeof(T));
+    const std::ptrdiff_t p = problem.train_labels.rows, pitch = block_count(p, lanes) * lanes;
+    const std::ptrdiff_t grid_bytes = p * pitch * static_cast<std::ptrdiff_t>(sizeof(T));
+    // Columns side by side, as many as threads or as fit. Threads that are left share the products,
+    // if these are so large that starting a thread for each is nothing.
+    const std::ptrdiff_t side_by_side =
+        std::min(columns, std::max<std::ptrdiff_t>(in_flight / (26 * grid_bytes), 1));
+    const int team =
+        p < 500 ? 1 : static_cast<int>(std::max<std::ptrdiff_t>(threads / side_by_side, 1));
+    threads = static_cast<int>(std::clamp<std::ptrdiff_t>(threads, 1, side_by_side));
+    const GridRound<T> round(problem, first_class, classes, targets, team);
     const Division of_classes(0, classes, threads, grid_bytes);
     const Division of_targets(classes, targets.rows.rows, threads, grid_bytes);
-    const BlockShape widest{round.map.p, round.map.pitch,
+    const BlockShape widest{p, pitch,
                             std::max(of_classes.widest(), of_targets.widest())};
     // Each thread makes its own, so that their memory is touched in parallel.
     std::vector<std::optional<ThreadShare<T>>> shares(static_cast<std::size_t>(threads));

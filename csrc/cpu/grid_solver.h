@@ -54,14 +54,14 @@ std::vector<T> mask_of(Matrix<const std::int32_t> labels, std::ptrdiff_t pitch) 
 template <class T>
 struct GridRound {
     GridRound(const GridProblem<T>& given, std::int32_t first, std::ptrdiff_t n_classes,
-              const Targets<T>& others)
+              const Targets<T>& others, int team)
         : problem(given),
           first_class(first),
           classes(n_classes),
           targets(others),
           train(given.train_labels, first, classes),
           test(given.test_labels, first, classes),
-          map(given.feature_matrix, given.form),
+          map(given.feature_matrix, given.form, team),
           train_mask(mask_of<T>(given.train_labels, map.pitch)),
           test_mask(mask_of<T>(given.test_labels, map.pitch)),
           inverse(make_grid<T>(map.p, map.pitch, [&](auto x, auto y) {
