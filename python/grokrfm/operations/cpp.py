@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -31,6 +32,11 @@ class CppOperations(Operations):
     def __init__(self) -> None:
         self._host = ThreadedHost()
         super().__init__(self._host)
+
+    def for_few_columns(self) -> CppOperations:
+        operations = copy(self)
+        operations.large_rows = 300
+        return operations
 
     def product(self, A: Any, B: Any, symmetric: bool = False) -> Any:
         if len(A) <= self.large_rows:

@@ -33,6 +33,14 @@ class Operations(ABC):
     def __init__(self, device: Device) -> None:
         self.device = device
 
+    def for_few_columns(self) -> Operations:
+        """The operations for runs that solve for a few columns, whose shared algebra weighs more.
+
+        Those with other ways for large matrices take them for smaller ones too. Runs that solve for
+        all classes do not: they stay to the last bit what they were.
+        """
+        return self
+
     def product(self, A: Any, B: Any, symmetric: bool = False) -> Any:
         """A B, (…, n, m), which the caller may know to be symmetric."""
         return A @ B

@@ -264,6 +264,8 @@ class RFMClassifier(FittedRFM):
 
     def _complete(self, settings: Settings, operations: Operations, run: Run) -> None:
         """Do a run and become its fitted model, with the rounds that are complete."""
+        if settings.few_columns:
+            operations = operations.for_few_columns()
         solver = choose_solver(settings, run.data, operations)
         try:
             run_rounds(settings, operations, solver, [run])

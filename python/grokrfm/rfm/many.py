@@ -81,6 +81,8 @@ def fit_many(
     for group in groups.values():
         given = settings[group[0]]
         operations = make_operations(given.backend)
+        if given.few_columns:
+            operations = operations.for_few_columns()
         size = _runs_together(given, runs[group[0]], operations)
         for first in range(0, len(group), size):
             chunk = group[first : first + size]
