@@ -328,6 +328,7 @@ def test_many_runs():
         ({"agop_classes": 4, "eval_pairs": -1}, "eval_pairs: expected"),
         ({"agop_classes": 4, "eval_pairs": 5, "solver": "cholesky"}, "solver='cholesky'"),
         ({"seed": -1}, "seed: expected"),
+        ({"agop_classes": 4, "eval_pairs": 5, "backend": "cuda"}, "backend: expected auto, cpp"),
     ],
 )
 def test_bad_parameters(parameters, message):
@@ -352,3 +353,41 @@ def test_the_same_transition(operation):
     passed = [int(np.argmax(curve >= 0.5)) for curve in (exact, sampled)]
     assert abs(passed[0] - passed[1]) <= 1
     assert abs(exact[-1] - sampled[-1]) < 0.05
+
+
+def test_the_residual_of_the_recursion_is_the_true_one():
+    """Where the tolerance is far above rounding errors: it is not measured then."""
+    p, rng = 31, np.random.default_rng(0)
+    data, kernel = make_data(p), FAMILY[0].kernel(2 * p)
+    M = metric(rng, 2 * p, "definite").astype("float32")
+    order = np.argsort(data.train @ [p, 1])
+    train = pair_indices(data.train[order], p)
+    pairs = data.test[:20]
+    solved = columns_at(CPP, kernel, data, M, 1e-3).solve(np.empty(0, np.int64), pairs)
+    M = M.astype("float64")
+    K = REFERENCE.kernel_matrix(kernel, M, train)
+    targets = REFERENCE.kernel_matrix(kernel, M, pair_indices(pairs, p), train)
+    misses = np.linalg.norm(targets - solved.solutions @ K, axis=1)
+    true = misses / np.linalg.norm(targets, axis=1)
+    assert 1e-6 < true.max() <= 1.001e-3
+    np.testing.assert_allclose(solved.residuals, true, atol=1e-6)
+
+
+@pytest.mark.parametrize("kernel", ["gaussian", "laplace", "ntk"])
+def test_streamed_sampled_runs_are_those_of_cholesky(kernel):
+    given = {"kernel": kernel, "agop_classes": 5, "iterations": 4, "ridge": 1e-3}
+    dense, _ = fitted(solver="cholesky", **given)
+    streamed, split = fitted(eval_pairs=10**6, tol=1e-10, **given)
+    scale = np.abs(dense.feature_matrix_).max()
+    np.testing.assert_allclose(streamed.feature_matrix_, dense.feature_matrix_, atol=1e-6 * scale)
+    outputs = dense.decision_function(split.X_test)
+    np.testing.assert_allclose(
+        streamed.decision_function(split.X_test), outputs, atol=1e-6 * np.abs(outputs).max()
+    )
+    np.testing.assert_allclose(
+        streamed.history_["test_accuracy"], dense.history_["test_accuracy"], atol=0.03
+    )
+    chosen = Sampling(5, None, 0).classes(4, 13)
+    errors = (dense.decision_function(split.X_train) - np.eye(13)[split.y_train]) ** 2
+    mse = errors[:, chosen].mean()
+    assert streamed.history_["train_mse"][-1] == pytest.approx(mse, rel=1e-4)

@@ -2,7 +2,13 @@
 
 from . import memory
 from .additive import AdditivePart
-from .backends import BACKENDS, FittedBackend, array_backend, make_operations
+from .backends import (
+    BACKENDS,
+    FittedBackend,
+    array_backend,
+    column_backend,
+    make_operations,
+)
 from .conjugate_gradients import coarse_inverse, conjugate_gradients
 from .custom import check_custom_kernel
 from .grid import (
@@ -52,6 +58,7 @@ __all__ = [
     "check_custom_kernel",
     "coarse_inverse",
     "coarse_matrix",
+    "column_backend",
     "conjugate_gradients",
     "initial_network",
     "make_kernel",

@@ -19,6 +19,7 @@ from ..operations import (
     Operations,
     array_backend,
     check_custom_kernel,
+    column_backend,
     make_kernel,
     make_operations,
     quadratic_form,
@@ -347,6 +348,9 @@ class RFMClassifier(FittedRFM):
                 str(self.kernel), bandwidth=bandwidth, depth=depth, dimension=dimension
             )
         n_classes = check_classes(self.n_classes, p)
+        sampling = self._check_sampling(n_classes)
+        if sampling and sampling.eval_pairs is not None:
+            backend = column_backend(backend)
         return Settings(
             parameters=self.plain_params(),
             modulus=p,
@@ -361,7 +365,7 @@ class RFMClassifier(FittedRFM):
             centred=self.centering == "per_class",
             tolerance=tolerance,
             dtype=np.dtype(dtype),
-            sampling=self._check_sampling(n_classes),
+            sampling=sampling,
             keep_every=check_keep_features(self.keep_features),
         )
 
