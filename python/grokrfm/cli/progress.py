@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import sys
 import time
@@ -38,11 +39,14 @@ class Progress:
         self._recent = [*self._recent[-2:], now - self._began]
         self._began = now
         left = (self._total - record[unit]) * sum(self._recent) / len(self._recent)
+        # A sampled run has no accuracy on the training pairs, and on others one with an error.
+        train, error = record["train_accuracy"], record.get("test_accuracy_error", 0.0)
         line = (
             f"{unit} {int(record[unit]):3d}/{self._total}"
-            f"  train {100 * record['train_accuracy']:6.2f} %"
-            f"  test {100 * record['test_accuracy']:6.2f} %"
-            f"  {self._columns(record)}"
+            + ("" if math.isnan(train) else f"  train {100 * train:6.2f} %")
+            + f"  test {100 * record['test_accuracy']:6.2f} %"
+            + (f" ± {100 * error:.1f}" if error else "")
+            + f"  {self._columns(record)}"
             f"  {record['seconds']:.2f} s"
             f"  {duration(left)} left"
         )

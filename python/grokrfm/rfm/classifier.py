@@ -406,7 +406,9 @@ class RFMClassifier(FittedRFM):
         n_tasks, solver = settings.n_tasks, settings.solver
         data = PairData.of_size(n_train, n_test, settings.modulus, settings.n_classes, n_tasks)
         operations = make_operations(settings.backend)
-        if solver == "auto":
+        if settings.few_columns:
+            solver = "cg"
+        elif solver == "auto":
             off_grid = quadratic_form(settings.kernel) is None and cholesky_fits(
                 data, settings.dtype.itemsize, operations
             )
