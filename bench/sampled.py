@@ -1,11 +1,11 @@
 """Sampled runs over the modulus: time beside the GEMM floor, memory, accuracy, and how they grow.
 
-    python bench/sampled.py [p ...] [--kernel gaussian] [--exact] [--name NAME]
+    python bench/sampled.py [p ...] [--kernel gaussian] [--exact] [--iterations T] [--name NAME]
 
 One process a modulus, so that its peak memory is its own. x+y, half of all pairs, a dozen classes
-drawn a round, float32, tol 1e-3; a run ends at 99 % accuracy on the drawn pairs. --exact runs each
-modulus with all classes and default settings too. Writes bench/results/NAME.json, NAME.csv and
-NAME.png.
+drawn a round, float32, tol 1e-3; a run ends at 99 % accuracy on the drawn pairs, or after T
+updates. --exact runs each modulus with all classes and default settings too. Writes
+bench/results/NAME.json, NAME.csv and NAME.png.
 
 The floor is that of the operations counted while they run, at the GEMM rate of the same process:
 of a column 10 p³ flops for each step of conjugate gradients and one more, of a class 12 p³ for its
@@ -57,7 +57,7 @@ class Counted:
         return self._agop(kernel, M, train, alpha, centred)
 
 
-def run(p, kernel, sampled, pairs, scored):
+def run(p, kernel, sampled, pairs, scored, iterations):
     """One run; facts as a dict."""
     from grokrfm import ModularTask, RFMClassifier
     from grokrfm.operations import make_operations
@@ -65,6 +65,8 @@ def run(p, kernel, sampled, pairs, scored):
     split = ModularTask("x+y", p).split(0.5, 0)
     classes, drawn = DRAWN[kernel]
     given = {"agop_classes": classes, "eval_pairs": pairs or drawn, "tol": 1e-3} if sampled else {}
+    if iterations is not None:
+        given["iterations"] = iterations
     model = RFMClassifier(p, kernel=kernel, backend="cpp", **given)
     counted = Counted(make_operations("cpp"), p)
 
@@ -76,7 +78,7 @@ def run(p, kernel, sampled, pairs, scored):
             file=sys.stderr,
             flush=True,
         )
-        return record["test_accuracy"] >= 0.99
+        return iterations is None and record["test_accuracy"] >= 0.99
 
     model.fit(split.X_train, split.y_train, (split.X_test, split.y_test), [stop])
     history, flops = model.history_, counted.flops
@@ -186,13 +188,14 @@ def main():
     parser.add_argument("--exact", action="store_true", help="all classes too")
     parser.add_argument("--pairs", type=int, help="evaluation pairs drawn")
     parser.add_argument("--scored", type=int, default=0, help="pairs scored at the end")
+    parser.add_argument("--iterations", type=int, help="updates (default: until 99 %% accuracy)")
     parser.add_argument("--name", help="of the files to write (default: sampled_KERNEL)")
     given = parser.parse_args()
     rows = []
     for p in given.moduli or MODULI[given.kernel]:
-        rows.append(one(p, given.kernel, True, given.pairs, given.scored))
+        rows.append(one(p, given.kernel, True, given.pairs, given.scored, given.iterations))
         if given.exact:
-            rows.append(one(p, given.kernel, False, None, 0))
+            rows.append(one(p, given.kernel, False, None, 0, given.iterations))
     RESULTS.mkdir(exist_ok=True)
     name = given.name or f"sampled_{given.kernel}"
     stored = RESULTS / f"{name}.json"

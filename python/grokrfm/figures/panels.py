@@ -129,7 +129,8 @@ def plot_accuracy(history: Mapping[str, NDArray[Any]], ax: Axes | None = None) -
     """Training and test accuracy over iterations."""
     ax = new_axes()[0] if ax is None else ax
     unit, rows = row_numbers(history)
-    ax.plot(rows, 100 * history["train_accuracy"], color="0.6", label="training")
+    if not np.isnan(history["train_accuracy"]).all():  # a sampled run does not know it
+        ax.plot(rows, 100 * history["train_accuracy"], color="0.6", label="training")
     ax.plot(rows, 100 * history["test_accuracy"], color="C0", label="test")
     ax.set(xlabel=unit, ylabel="accuracy (%)", ylim=(-3, 103))
     ax.legend(frameon=False, loc="center left")
