@@ -15,7 +15,7 @@ from grokrfm.rfm import solvers
 from grokrfm.rfm.evaluation import DenseEvaluator
 from grokrfm.rfm.grid import GridEvaluator
 from grokrfm.rfm.grid_columns import GridColumns
-from grokrfm.rfm.sampling import Sampling
+from grokrfm.rfm.sampling import Draw, Sampling
 from grokrfm.tasks import pair_indices
 
 REFERENCE, CPP = ArrayOperations(), CppOperations()
@@ -34,6 +34,16 @@ def columns_at(operations, kernel, data, M, tolerance, ridge=0.0, centred=True):
     return GridColumns(operations, kernel, grid, tolerance, tolerance, 1000).at(M)
 
 
+def classes_of(sampling, iteration, n_classes):
+    """Drawn from classes of one size."""
+    return sampling.draw(iteration, np.full(n_classes, 7)).classes
+
+
+def these(classes):
+    classes = np.array(classes, dtype=np.int64)
+    return Draw(classes, np.ones(len(classes)))
+
+
 def same_histories(first, second, but=("seconds",)):
     assert first.keys() == second.keys()
     for name in first.keys() - set(but):
@@ -43,20 +53,34 @@ def same_histories(first, second, but=("seconds",)):
 class TestDraws:
     def test_depend_on_seed_and_iteration_alone(self):
         sampling = Sampling(5, 7, 3)
-        np.testing.assert_array_equal(sampling.classes(4, 61), Sampling(5, 0, 3).classes(4, 61))
-        assert {tuple(sampling.classes(t, 61)) for t in range(20)} != {
-            tuple(sampling.classes(0, 61))
+        np.testing.assert_array_equal(
+            classes_of(sampling, 4, 61), classes_of(Sampling(5, 0, 3), 4, 61)
+        )
+        assert {tuple(classes_of(sampling, t, 61)) for t in range(20)} != {
+            tuple(classes_of(sampling, 0, 61))
         }
-        assert (sampling.classes(0, 61) != Sampling(5, 7, 4).classes(0, 61)).any()
+        assert (classes_of(sampling, 0, 61) != classes_of(Sampling(5, 7, 4), 0, 61)).any()
 
     def test_every_class_is_as_likely(self):
         counts = np.zeros(11)
         for t in range(2000):
-            drawn = Sampling(4, None, 0).classes(t, 11)
+            drawn = classes_of(Sampling(4, None, 0), t, 11)
             assert len(set(drawn)) == 4 and (np.diff(drawn) > 0).all()
             counts[drawn] += 1
         # Binomial: 727 expected, standard deviation 21.5.
         assert np.abs(counts - 2000 * 4 / 11).max() < 5 * 21.5
+
+    def test_a_large_class_is_always_taken_and_weighs_one(self):
+        sizes = np.full(20, 3)
+        sizes[4] = 9
+        for t in range(50):
+            draw = Sampling(6, None, 0).draw(t, sizes)
+            weights = dict(zip(draw.classes.tolist(), draw.weights, strict=True))
+            assert len(weights) == 6 and weights.pop(4) == 1
+            np.testing.assert_allclose(list(weights.values()), 19 / 5)
+        # Not if the large ones would take more than half of the draw.
+        assert np.ptp(Sampling(1, None, 0).draw(0, sizes).weights) == 0
+        assert Sampling(20, None, 0).draw(0, sizes) is None
 
     def test_all_pairs_if_there_are_no_more(self):
         np.testing.assert_array_equal(Sampling(4, 10, 0).pairs(6), np.arange(6))
@@ -77,7 +101,7 @@ def test_columns_are_those_of_the_kernel_matrix(case, p, fraction, ridge, operat
     alpha = np.linalg.solve(K, data.targets("float64"))
     chosen = np.sort(rng.choice(p, min(3, p), replace=False))
     pairs = rng.integers(0, p, (4, 2))
-    solved = columns_at(operations, kernel, data, M, 1e-12, ridge).solve(chosen, pairs)
+    solved = columns_at(operations, kernel, data, M, 1e-12, ridge).solve(these(chosen), pairs)
 
     expected = REFERENCE.decision_function(kernel, M, pair_indices(pairs, p), train, alpha)
     scale = np.abs(expected).max()
@@ -104,14 +128,14 @@ def test_any_targets(operations, kind):
     data, kernel = make_data(p), FAMILY[0].kernel(2 * p)
     M = metric(rng, 2 * p, kind)
     columns = columns_at(operations, kernel, data, M, 1e-9)
-    together = columns.solve(np.array([8, 2]), data.test[:5])
+    together = columns.solve(these([8, 2]), data.test[:5])
     for i, pair in enumerate(data.test[:5]):
-        alone = columns.solve(np.empty(0, np.int64), pair[None])
+        alone = columns.solve(these([]), pair[None])
         limit = 1e-6 * np.abs(alone.solutions).max()
         if kind == "definite":
             np.testing.assert_allclose(together.solutions[i], alone.solutions[0], atol=limit)
         assert together.residuals[2 + i] == pytest.approx(alone.residuals[0], rel=0.5, abs=1e-9)
-    order = columns.solve(np.array([2, 8]), data.test[:0])
+    order = columns.solve(these([2, 8]), data.test[:0])
     np.testing.assert_allclose(order.agop(), together.agop(), rtol=1e-5, atol=1e-9)
 
 
@@ -119,7 +143,7 @@ def test_any_targets(operations, kind):
 def test_starts_save_steps_and_change_nothing(operations):
     p, rng = 17, np.random.default_rng(1)
     data, kernel = make_data(p), FAMILY[0].kernel(2 * p)
-    M, nothing = metric(rng, 2 * p, "definite"), np.empty(0, np.int64)
+    M, nothing = metric(rng, 2 * p, "definite"), these([])
     first = columns_at(operations, kernel, data, M, 1e-8).solve(nothing, data.test[:6])
     near = columns_at(operations, kernel, data, M + 1e-4 * np.eye(2 * p), 1e-8)
     cold = near.solve(nothing, data.test[:6])
@@ -135,7 +159,7 @@ def test_targets_have_a_tolerance_of_their_own(operations):
     M = metric(rng, 2 * p, "definite")
     grid = GridEvaluator(operations, quadratic_form(kernel), [data], "float64", 0.0, True)
     solved = GridColumns(operations, kernel, grid, 1e-9, 1e-2, 1000).at(M)
-    residuals = solved.solve(np.arange(4), data.test[:4]).residuals
+    residuals = solved.solve(these(range(4)), data.test[:4]).residuals
     assert residuals[:4].max() <= 1e-9 < 1e-6 < residuals[4:].max() <= 1e-2
 
 
@@ -156,6 +180,7 @@ def test_all_classes_are_the_exact_run(backend, solver):
 def test_every_way_to_a_sampled_run_is_the_same(kernel, ridge, centering):
     """Conjugate gradients and Cholesky, all outputs or drawn pairs, compiled and array source."""
     given = {"kernel": kernel, "ridge": ridge, "centering": centering, "agop_classes": 5}
+    given["operation"] = "x*y"  # whose zero class is larger
     runs = [
         fitted(**given, **way)[0]
         for way in (
@@ -179,10 +204,22 @@ def test_every_way_to_a_sampled_run_is_the_same(kernel, ridge, centering):
 def test_other_kernels_draw_classes_with_cholesky(kernel):
     sampled, _ = fitted(kernel=kernel, agop_classes=5, iterations=1)
     first, _ = fitted(kernel=kernel, iterations=0)
-    drawn = Sampling(5, None, 0).classes(0, 13)
+    drawn = classes_of(Sampling(5, None, 0), 0, 13)
     expected = 13 / 5 * first.class_agops(drawn).sum(axis=0)
     power = ArrayOperations().matrix_power(expected, 0.5)
-    np.testing.assert_allclose(sampled.feature_matrix_, power, atol=1e-9 * np.abs(power).max())
+    np.testing.assert_allclose(sampled.feature_matrix_, power, atol=1e-7 * np.abs(power).max())
+
+
+@BACKENDS
+def test_weights_of_classes(operations):
+    p, rng = 11, np.random.default_rng(2)
+    data, kernel = make_data(p), FAMILY[1].kernel(2 * p)
+    columns = columns_at(operations, kernel, data, metric(rng, 2 * p, "definite"), 1e-11)
+    each = [columns.solve(these([label]), data.test[:0]).agop() for label in (2, 5, 8)]
+    weights = np.array([1.0, 3.5, 3.5])
+    together = columns.solve(Draw(np.array([2, 5, 8]), weights), data.test[:0]).agop()
+    expected = np.tensordot(weights, each, 1)
+    np.testing.assert_allclose(together, expected, atol=1e-8 * np.abs(expected).max())
 
 
 def test_the_estimate_has_no_bias():
@@ -363,7 +400,7 @@ def test_the_residual_of_the_recursion_is_the_true_one():
     order = np.argsort(data.train @ [p, 1])
     train = pair_indices(data.train[order], p)
     pairs = data.test[:20]
-    solved = columns_at(CPP, kernel, data, M, 1e-3).solve(np.empty(0, np.int64), pairs)
+    solved = columns_at(CPP, kernel, data, M, 1e-3).solve(these([]), pairs)
     M = M.astype("float64")
     K = REFERENCE.kernel_matrix(kernel, M, train)
     targets = REFERENCE.kernel_matrix(kernel, M, pair_indices(pairs, p), train)
@@ -387,7 +424,7 @@ def test_streamed_sampled_runs_are_those_of_cholesky(kernel):
     np.testing.assert_allclose(
         streamed.history_["test_accuracy"], dense.history_["test_accuracy"], atol=0.03
     )
-    chosen = Sampling(5, None, 0).classes(4, 13)
+    chosen = classes_of(Sampling(5, None, 0), 4, 13)
     errors = (dense.decision_function(split.X_train) - np.eye(13)[split.y_train]) ** 2
     mse = errors[:, chosen].mean()
     assert streamed.history_["train_mse"][-1] == pytest.approx(mse, rel=1e-4)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..operations import Kernel, Operations, minimum_norm_solve
 from ..tasks import PairData, pair_indices
 from .evaluation import Evaluation, Evaluator
+from .sampling import Draw
 
 
 class CholeskyMachine:
@@ -58,10 +59,10 @@ class CholeskyMachine:
     def restore(self, states: Sequence[Mapping[str, NDArray[Any]]]) -> None:
         """Nothing to restore."""
 
-    def fit(self, M: Any, drawn: NDArray[np.int64] | None = None) -> list[Evaluation]:
+    def fit(self, M: Any, draw: Draw | None = None) -> list[Evaluation]:
         try:
             solution = self._operations.cholesky_solve(self._ridged_kernel(M), self._targets)
-            evaluation = self._evaluate(M, solution, drawn)
+            evaluation = self._evaluate(M, solution, draw)
         except np.linalg.LinAlgError as error:
             reason = str(error)
         else:
@@ -77,7 +78,7 @@ class CholeskyMachine:
             f"Cholesky solve failed ({reason}); took the minimum-norm solution by eigenvalues. "
             "A ridge > 0 or dtype='float64' makes the kernel matrix better conditioned."
         )
-        evaluation = self._evaluate(M, self._solution, drawn)
+        evaluation = self._evaluate(M, self._solution, draw)
         return [replace(evaluation, fallback=True, complaint=complaint)]
 
     def _ridged_kernel(self, M: Any) -> Any:

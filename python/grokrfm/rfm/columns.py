@@ -14,6 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..training import Scores
+from .sampling import Draw
+
+NOTHING = Draw(np.empty(0, np.int64), np.empty(0))
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class SolvedColumns:
     train, test : Scores
         Losses over the classes; NaN for what all classes together tell alone.
     agop : callable
-        Returns the AGOP summed over the classes, (d, d).
+        Returns the AGOP summed over the classes with their weights, (d, d).
     outputs : ndarray, shape (k, c)
         Of the pairs, for every class of the task.
     solutions : array, shape (k, n)
@@ -50,10 +53,8 @@ class SolvedColumns:
 class ColumnsOfMetric(Protocol):
     """Solves for columns with a feature matrix; what they share has been computed."""
 
-    def solve(
-        self, classes: NDArray[np.int64], pairs: NDArray[np.int64], start: Any = None
-    ) -> SolvedColumns:
-        """Solve for classes, (m,), and pairs, (k, 2).
+    def solve(self, draw: Draw, pairs: NDArray[np.int64], start: Any = None) -> SolvedColumns:
+        """Solve for the classes of the draw and for pairs, (k, 2).
 
         `start`: solutions for the pairs with another feature matrix, (k, n); zeros unless given.
         """
@@ -83,7 +84,7 @@ def outputs_of_pairs(
     """All outputs, (k, c), by one solve a pair, a block of pairs at a time."""
     outputs = []
     for first in range(0, len(pairs), block):
-        solved = columns.solve(np.empty(0, np.int64), pairs[first : first + block])
+        solved = columns.solve(NOTHING, pairs[first : first + block])
         outputs.append(solved.outputs)
         if progress is not None:
             progress(min(first + block, len(pairs)), len(pairs))

@@ -15,6 +15,7 @@ from ..tasks import PairData
 from ..training import unpack_array
 from .evaluation import Evaluation, missed_tolerance, tolerable_residual
 from .grid import GridEvaluator
+from .sampling import Draw
 
 MAX_CG_ITERATIONS = 1000
 
@@ -129,9 +130,9 @@ class ConjugateGradientMachine:
         weights = np.linalg.pinv(earlier, rcond=1e-12, hermitian=True) @ newest
         return np.where(finite, weights[..., 0], np.eye(1, known)[0])
 
-    def fit(self, M: Any, drawn: NDArray[np.int64] | None = None) -> list[Evaluation]:
+    def fit(self, M: Any, draw: Draw | None = None) -> list[Evaluation]:
         evaluations, sums = self._grid.round(
-            M, self._solutions, self._tolerance, MAX_CG_ITERATIONS, self._prediction(), drawn
+            M, self._solutions, self._tolerance, MAX_CG_ITERATIONS, self._prediction(), draw
         )
         to_numpy, gram = self._operations.device.to_numpy, self._gram
         gram[..., 1:, 1:] = gram[..., :-1, :-1].copy()

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..operations import Kernel, Operations
 from ..tasks import PairData, pair_indices
 from ..training import Scores, scores_of_outputs
+from .sampling import Draw
 
 
 class SolverWarning(RuntimeWarning):
@@ -49,20 +50,13 @@ def missed_tolerance(columns: int, residual: float) -> str:
     )
 
 
-def scaled_to_all(agop: Any, m: int, n_classes: int) -> Any:
-    """The estimate of the AGOP of all classes from that of m drawn ones: c / m times it."""
-    return agop if m == n_classes else agop * agop.dtype.type(n_classes / m)
-
-
 class Evaluator(Protocol):
     """Tells what dual coefficients (n, c) do with feature matrix M.
 
-    The AGOP is estimated from the drawn classes, (m,), if they are given.
+    The AGOP is estimated from drawn classes if they are given.
     """
 
-    def __call__(
-        self, M: Any, dual_coefficients: Any, drawn: NDArray[np.int64] | None = None
-    ) -> Evaluation: ...
+    def __call__(self, M: Any, dual_coefficients: Any, draw: Draw | None = None) -> Evaluation: ...
 
 
 class Machine(Protocol):
@@ -71,10 +65,10 @@ class Machine(Protocol):
     solver: str
     keeps_coefficients: bool  # whether there are dual coefficients, those of all classes
 
-    def fit(self, M: Any, drawn: NDArray[np.int64] | None = None) -> list[Evaluation]:
+    def fit(self, M: Any, draw: Draw | None = None) -> list[Evaluation]:
         """Solve for the dual coefficients with M, (d, d) or (runs, d, d); an evaluation a run.
 
-        `drawn`: the classes, (m,), from which the AGOP is estimated; all unless given.
+        `draw`: the classes from which the AGOP is estimated; all unless given.
         """
         ...
 
@@ -124,7 +118,7 @@ class DenseEvaluator:
         self,
         M: Any,
         dual_coefficients: Any,
-        drawn: NDArray[np.int64] | None = None,
+        draw: Draw | None = None,
         outputs: Any = None,
     ) -> Evaluation:
         """`outputs`: those of the training points, (n, c), where they are known."""
@@ -138,11 +132,12 @@ class DenseEvaluator:
         )
 
         def agop() -> Any:
-            alpha, c = dual_coefficients, outputs.shape[1]
-            if drawn is not None:
-                alpha = xp.ascontiguousarray(alpha[:, operations.device.asarray(drawn, np.int64)])
-            G = operations.agop(self._kernel, M, self._train, alpha, self._centred)
-            return scaled_to_all(G, alpha.shape[1], c)
+            alpha = dual_coefficients
+            if draw is not None:  # the AGOP is quadratic in them
+                alpha = alpha[:, operations.device.asarray(draw.classes, np.int64)]
+                roots = operations.device.asarray(np.sqrt(draw.weights), alpha.dtype)
+                alpha = xp.ascontiguousarray(alpha * roots)
+            return operations.agop(self._kernel, M, self._train, alpha, self._centred)
 
         return Evaluation(
             self._scores(outputs, self._train_labels, self._train_tasks),

@@ -14,6 +14,7 @@ from ..tasks import PairData, formula_of, input_dimension, pair_indices
 from ..training import Estimator, check_history, find_classes, unpack_array
 from .columns import ColumnsOfMetric, outputs_of_pairs
 from .run import unpack_matrices
+from .sampling import Draw
 from .settings import Settings
 from .solvers import SOLVERS, make_columns
 
@@ -236,7 +237,8 @@ class FittedRFM(Estimator):
             total: NDArray[Any] = np.zeros_like(self.feature_matrix_)
             for first in range(0, len(classes), 64):
                 chosen = np.array(classes[first : first + 64], dtype=np.int64)
-                total += operations.device.to_numpy(columns.solve(chosen, no_pairs).agop())
+                draw = Draw(chosen, np.ones(len(chosen)))
+                total += operations.device.to_numpy(columns.solve(draw, no_pairs).agop())
         return total
 
     def _agop(self, dual_coefficients: NDArray[Any]) -> NDArray[Any]:

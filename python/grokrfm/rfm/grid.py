@@ -22,7 +22,8 @@ from ..operations import (
 )
 from ..tasks import PairData
 from ..training import scores
-from .evaluation import Evaluation, scaled_to_all
+from .evaluation import Evaluation
+from .sampling import Draw
 
 
 class GridEvaluator:
@@ -104,16 +105,21 @@ class GridEvaluator:
             test_labels=renumbered(problem.test_labels, chosen, c, xp),
         )
 
-    def agop(self, M: Any, sums: GridSums, drawn: NDArray[np.int64] | None = None) -> Any:
-        """AGOP of all classes from the sums, of drawn ones scaled by c / m."""
-        G = agop_from_sums(M, self._form, self._second_moment, sums, self._operations)
-        return G if drawn is None else scaled_to_all(G, len(drawn), self.runs[0].n_classes)
+    def agop(self, M: Any, sums: GridSums) -> Any:
+        """AGOP from the sums over classes."""
+        return agop_from_sums(M, self._form, self._second_moment, sums, self._operations)
 
-    def _sums_of(self, problem: GridProblem, solutions: Any, drawn: NDArray[np.int64]) -> GridSums:
-        """Sums over the drawn classes, (…, m, 1, n) solutions as they are."""
-        problem = replace(self.of_classes(problem, drawn), max_iterations=0, prediction=[])
-        own = self._operations.device.xp.empty_like(self._own)
-        return self._operations.grid_round(problem, solutions, own)
+    def agop_of_draw(self, problem: GridProblem, solutions: Any, draw: Draw) -> Any:
+        """The estimate of the AGOP from (…, m, 1, n) solutions of drawn classes.
+
+        It is quadratic in the solutions, which are scaled by the roots of the weights.
+        """
+        xp = self._operations.device.xp
+        roots = self._operations.device.asarray(np.sqrt(draw.weights), solutions.dtype)
+        scaled = xp.ascontiguousarray(solutions * roots[:, None, None])
+        problem = replace(self.of_classes(problem, draw.classes), max_iterations=0, prediction=[])
+        sums = self._operations.grid_round(problem, scaled, xp.empty_like(self._own))
+        return self.agop(problem.feature_matrix, sums)
 
     def round(
         self,
@@ -122,21 +128,20 @@ class GridEvaluator:
         tolerance: float,
         max_iterations: int,
         prediction: Any,
-        drawn: NDArray[np.int64] | None = None,
+        draw: Draw | None = None,
     ) -> tuple[list[Evaluation], GridSums]:
         """Solve from the prediction (unless max_iterations is 0), evaluate, sum for the AGOP.
 
         One evaluation a run; they share the AGOP, which has the leading axis. It is estimated from
-        the drawn classes if they are given.
+        drawn classes if they are given.
         """
         problem = self.problem(M, tolerance, max_iterations, prediction)
         sums = self._operations.grid_round(problem, solutions, self._own)
 
         def agop() -> Any:
-            if drawn is None:
+            if draw is None:
                 return self.agop(M, sums)
-            newest = solutions[..., drawn, :1, :].copy()
-            return self.agop(M, self._sums_of(problem, newest, drawn), drawn)
+            return self.agop_of_draw(problem, solutions[..., draw.classes, :1, :], draw)
 
         figures = self._figures(sums).reshape(len(self.runs), -1)
         return [
@@ -172,11 +177,9 @@ class GridEvaluator:
         columns = [xp.asarray(figure, dtype=np.float64) for figure in figures]
         return self._operations.device.to_numpy(xp.stack(columns, axis=-1))
 
-    def __call__(
-        self, M: Any, dual_coefficients: Any, drawn: NDArray[np.int64] | None = None
-    ) -> Evaluation:
+    def __call__(self, M: Any, dual_coefficients: Any, draw: Draw | None = None) -> Evaluation:
         solutions = self.to_grid_order(dual_coefficients)[:, None, :]
-        return self.round(M, solutions, 1.0, 0, [], drawn)[0][0]
+        return self.round(M, solutions, 1.0, 0, [], draw)[0][0]
 
 
 def _label_grid(

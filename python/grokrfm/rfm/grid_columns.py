@@ -13,6 +13,7 @@ from ..training import Scores, losses_of_classes
 from .columns import SolvedColumns, sums_by_label
 from .evaluation import tolerable_residual
 from .grid import GridEvaluator
+from .sampling import Draw
 
 
 class GridColumns:
@@ -50,14 +51,12 @@ class GridColumnsOfMetric:
             M, columns.tolerances[0], columns.max_iterations, [1.0]
         )
 
-    def solve(
-        self, classes: NDArray[np.int64], pairs: NDArray[np.int64], start: Any = None
-    ) -> SolvedColumns:
+    def solve(self, draw: Draw, pairs: NDArray[np.int64], start: Any = None) -> SolvedColumns:
         of, M = self._of, self._M
         operations, grid, c = of.operations, of.grid, of.data.n_classes
         xp, to_numpy = operations.device.xp, operations.device.to_numpy
-        m, k = len(classes), len(pairs)
-        problem = grid.of_classes(self._problem, classes)
+        m, k = len(draw.classes), len(pairs)
+        problem = grid.of_classes(self._problem, draw.classes)
         targets = None
         if k:
             inputs = operations.device.asarray(pair_indices(pairs, of.data.modulus), np.int32)
@@ -77,11 +76,16 @@ class GridColumnsOfMetric:
             count = int((labels >= 0).sum())
             return losses_of_classes(map(float, figures), count, int(chosen.sum()), m)
 
+        def agop() -> Any:
+            if np.ptp(draw.weights) > 0:
+                return grid.agop_of_draw(self._problem, solutions[:m], draw)
+            return grid.agop(M, sums) * M.dtype.type(draw.weights[0])
+
         of_pairs = solutions[m:, 0]
         return SolvedColumns(
             train=losses(problem.train_labels, sums.train_squares),
             test=losses(problem.test_labels, sums.test_squares),
-            agop=lambda: grid.agop(M, sums),
+            agop=agop,
             outputs=sums_by_label(to_numpy(of_pairs), of.labels, c),
             solutions=of_pairs,
             residuals=to_numpy(xp.asarray(sums.residuals, dtype=np.float64)),

@@ -145,11 +145,13 @@ def _iterate(
 
     Or until one must go on with another machine; returns who then goes on with whom.
     """
-    to_numpy = operations.device.to_numpy
+    to_numpy, data = operations.device.to_numpy, runs[0].data
+    sizes = np.bincount(data.train_labels, minlength=data.n_classes)
     began = time.perf_counter()
     for t in range(len(runs[0].rows), settings.iterations + 1):
         with _named(t):
-            evaluations = machine.fit(M, settings.drawn_classes(t, runs[0].data.n_classes))
+            draw = settings.sampling.draw(t, sizes) if settings.sampling else None
+            evaluations = machine.fit(M, draw)
         matrices = to_numpy(M).reshape(len(runs), *M.shape[-2:])
         going = [i for i, run in enumerate(runs) if not run.ended]
         leaving = [

@@ -13,7 +13,8 @@ from ..operations import Operations
 from ..tasks import PairData
 from ..training import sampled_accuracy, unpack_array
 from .columns import Columns
-from .evaluation import Evaluation, missed_tolerance, scaled_to_all
+from .evaluation import Evaluation, missed_tolerance
+from .sampling import Draw
 from .streamed import BLOCK
 
 
@@ -70,10 +71,11 @@ class SampledMachine:
         stored = unpack_array(state, "pair_solutions", shape, self._dtype)
         self._solutions = self._operations.device.asarray(stored, self._dtype)
 
-    def fit(self, M: Any, drawn: NDArray[np.int64] | None = None) -> list[Evaluation]:
+    def fit(self, M: Any, draw: Draw | None = None) -> list[Evaluation]:
         c = self._data.n_classes
-        classes = np.arange(c) if drawn is None else drawn
-        solved = self._columns.at(M).solve(classes, self._pairs, self._solutions)
+        draw = draw or Draw(np.arange(c), np.ones(c))
+        classes = draw.classes
+        solved = self._columns.at(M).solve(draw, self._pairs, self._solutions)
         self._solutions = solved.solutions
         hits = int((solved.outputs.argmax(axis=1) == self._labels).sum())
         accuracy, error = sampled_accuracy(hits, len(self._pairs), len(self._data.test))
@@ -85,7 +87,7 @@ class SampledMachine:
                 test=replace(solved.test, accuracy=accuracy, accuracy_error=error),
                 # Of the classes, which the features come from.
                 residual=float(solved.residuals[: len(classes)].max()),
-                agop=lambda: scaled_to_all(solved.agop(), len(classes), c),
+                agop=solved.agop,
                 cg_iterations=solved.cg_iterations,
                 complaint=missed_tolerance(missed, worst) if missed else "",
             )

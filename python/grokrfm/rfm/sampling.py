@@ -9,6 +9,14 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
+class Draw:
+    """Classes, (m,), and their weights in the sum that estimates the AGOP of all, (m,)."""
+
+    classes: NDArray[np.int64]
+    weights: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class Sampling:
     """The draws of a run.
 
@@ -27,10 +35,24 @@ class Sampling:
     eval_pairs: int | None
     seed: int
 
-    def classes(self, iteration: int, n_classes: int) -> NDArray[np.int64]:
-        """The classes of a round, ascending, (m,): of its iteration alone, whatever came before."""
-        chosen = self._generator(0, iteration).choice(n_classes, self.agop_classes, replace=False)
-        return np.sort(chosen)
+    def draw(self, iteration: int, sizes: NDArray[np.int64]) -> Draw | None:
+        """The classes of a round, ascending: of its iteration and the seed alone.
+
+        Classes with more than twice as many training pairs as the mean of all, (c,), such as that
+        of zero for products, are always taken, if they are half of m at most: what a draw with or
+        without one of them gives differs too much. None if all classes are.
+        """
+        c, m = len(sizes), self.agop_classes
+        if m >= c:
+            return None
+        large = np.flatnonzero(sizes > 2 * sizes.mean())
+        if 2 * len(large) > m:
+            large = large[:0]
+        others = np.setdiff1d(np.arange(c), large)
+        drawn = m - len(large)
+        chosen = self._generator(0, iteration).choice(others, drawn, replace=False)
+        classes = np.sort(np.concatenate([large, chosen]))
+        return Draw(classes, np.where(np.isin(classes, large), 1.0, len(others) / drawn))
 
     def pairs(self, count: int) -> NDArray[np.int64]:
         """Which of so many evaluation pairs are evaluated, ascending; all if there are no more."""

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..operations import Kernel
 from ..tasks import PairData
@@ -49,12 +48,6 @@ class Settings:
     def few_columns(self) -> bool:
         """Whether rounds solve for drawn classes and pairs alone."""
         return self.sampling is not None and self.sampling.eval_pairs is not None
-
-    def drawn_classes(self, iteration: int, n_classes: int) -> NDArray[np.int64] | None:
-        """The classes of a round from which the AGOP is estimated; None for all."""
-        if self.sampling is None or self.sampling.agop_classes >= n_classes:
-            return None
-        return self.sampling.classes(iteration, n_classes)
 
     def fingerprint(self, data: PairData) -> str:
         """What checkpoints of a run belong to; it may go on for more iterations."""

@@ -27,6 +27,7 @@ from ..tasks import PairData, pair_indices
 from ..training import unpack_array
 from .conjugate_gradients import MAX_CG_ITERATIONS
 from .evaluation import DenseEvaluator, Evaluation, missed_tolerance
+from .sampling import Draw
 
 BLOCK = 128  # columns at a time
 
@@ -220,7 +221,7 @@ class StreamedMachine:
         solution = unpack_array(states[0], "solution", self._shape, self._dtype)
         self._solution = self._operations.device.asarray(solution, self._dtype)
 
-    def fit(self, M: Any, drawn: NDArray[np.int64] | None = None) -> list[Evaluation]:
+    def fit(self, M: Any, draw: Draw | None = None) -> list[Evaluation]:
         xp, (n, c) = self._operations.device.xp, self._shape
         solution, outputs = (xp.empty((n, c), dtype=self._dtype) for _ in range(2))
         most, missed = 0, 0
@@ -238,6 +239,6 @@ class StreamedMachine:
             limits = self._solver.limits(M, targets, solution[:, block], self._tolerance)
             missed += int((~(residuals <= limits)).sum())
         self._solution = solution
-        evaluation = self._evaluate(M, solution, drawn, outputs)
+        evaluation = self._evaluate(M, solution, draw, outputs)
         complaint = missed_tolerance(missed, evaluation.residual) if missed else ""
         return [replace(evaluation, cg_iterations=most, complaint=complaint)]

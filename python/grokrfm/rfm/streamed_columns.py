@@ -11,6 +11,7 @@ from ..operations import Kernel, Operations
 from ..tasks import PairData, pair_indices
 from ..training import Scores, losses_of_classes
 from .columns import SolvedColumns, sums_by_label
+from .sampling import Draw
 from .streamed import BLOCK, StreamedSolver
 
 
@@ -55,13 +56,11 @@ class StreamedColumnsOfMetric:
     def __init__(self, columns: StreamedColumns, M: Any) -> None:
         self._of, self._M = columns, M
 
-    def solve(
-        self, classes: NDArray[np.int64], pairs: NDArray[np.int64], start: Any = None
-    ) -> SolvedColumns:
+    def solve(self, draw: Draw, pairs: NDArray[np.int64], start: Any = None) -> SolvedColumns:
         of, M = self._of, self._M
         operations, xp = of.operations, of.operations.device.xp
-        to_numpy, m, k, n = operations.device.to_numpy, len(classes), len(pairs), len(of.train)
-        chosen = operations.device.asarray(classes, np.int64)
+        to_numpy, m, k, n = operations.device.to_numpy, len(draw.classes), len(pairs), len(of.train)
+        chosen = operations.device.asarray(draw.classes, np.int64)
         targets = xp.zeros((n, m + k), dtype=M.dtype)
         targets[:, :m] = of.labels[:, None] == chosen
         if k:
@@ -83,6 +82,7 @@ class StreamedColumnsOfMetric:
             )
             most = max(most, int(iterations.max()))
         alpha = xp.ascontiguousarray(solution[:, :m])
+        roots = operations.device.asarray(np.sqrt(draw.weights), M.dtype)
         of_pairs = xp.ascontiguousarray(solution[:, m:].T)
         test = Scores(np.nan, np.nan, np.nan)
         if m and len(of.test):
@@ -91,7 +91,7 @@ class StreamedColumnsOfMetric:
         return SolvedColumns(
             train=self._losses(outputs[:, :m], of.labels, chosen),
             test=test,
-            agop=lambda: operations.agop(of.kernel, M, of.train, alpha, of.centred),
+            agop=lambda: operations.agop(of.kernel, M, of.train, alpha * roots, of.centred),
             outputs=sums_by_label(to_numpy(of_pairs), of.data.train_labels, of.data.n_classes),
             solutions=of_pairs,
             residuals=to_numpy(residuals),

@@ -14,6 +14,7 @@ from ..tasks import PairData
 from .cholesky import CholeskyMachine
 from .evaluation import Evaluation
 from .grid import GridEvaluator
+from .sampling import Draw
 
 SWITCHED = {"solver": np.array("cg"), "switched": np.array(True)}  # state of a run that does
 _ITEMSIZE = np.dtype(np.float64).itemsize
@@ -70,8 +71,8 @@ class PreciseMachine:
     def restore(self, states: Sequence[Mapping[str, NDArray[Any]]]) -> None:
         """Nothing to restore: every round starts anew."""
 
-    def fit(self, M: Any, drawn: NDArray[np.int64] | None = None) -> list[Evaluation]:
-        [evaluation] = self._cholesky.fit(M.astype(np.float64), drawn)
+    def fit(self, M: Any, draw: Draw | None = None) -> list[Evaluation]:
+        [evaluation] = self._cholesky.fit(M.astype(np.float64), draw)
 
         def agop() -> Any:
             return evaluation.agop().astype(self._dtype)
