@@ -38,14 +38,14 @@ class Sampling:
     def draw(self, iteration: int, sizes: NDArray[np.int64]) -> Draw | None:
         """The classes of a round, ascending: of its iteration and the seed alone.
 
-        Classes with more than twice as many training pairs as the mean of all, (c,), such as that
+        Classes with half as many training pairs again as the mean of all, (c,), or more, as that
         of zero for products, are always taken, if they are half of m at most: what a draw with or
         without one of them gives differs too much. None if all classes are.
         """
         c, m = len(sizes), self.agop_classes
         if m >= c:
             return None
-        large = np.flatnonzero(sizes > 2 * sizes.mean())
+        large = np.flatnonzero(sizes > 1.5 * sizes.mean())
         if 2 * len(large) > m:
             large = large[:0]
         others = np.setdiff1d(np.arange(c), large)
