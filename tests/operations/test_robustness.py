@@ -177,7 +177,7 @@ def test_ctrl_c_stops_an_operation(operation):
             M = np.eye(2 * p)
             _cpu.grid_round(
                 M, (3.0, 0.0, 0.0), 1e-3, labels, labels, 0 * M, M, 0.0, 100, [],
-                np.zeros((c, 1, p * p)), np.zeros((p, p)), 0, threads,
+                np.zeros((c, 1, p * p)), np.zeros((p, p)), threads=threads,
             )
 
         def interrupt():
