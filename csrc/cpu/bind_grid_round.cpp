@@ -83,7 +83,8 @@ void register_grid_round(py::module_& module) {
                 GridSums<T> sums;
                 without_gil([&] {
                     sums = grid_round<T>(problem, static_cast<std::int32_t>(first_class),
-                                         Targets<T>{dense, target_tolerance}, last, own_view, counts, values, threads);
+                                         Targets<T>{dense, target_tolerance}, last, own_view,
+                                         counts, values, threads);
                 });
                 return py::dict(
                     arg("zqz") = square_array(sums.zqz, d), arg("tz") = square_array(sums.tz, d),

@@ -136,17 +136,17 @@ class GridOperator {
     void apply_to_summed(BlockShape shape, const T* v, BlockBuffers<T>& buffers, T* out) const {
         sum_norms(shape, v, buffers);
         T* products = buffers.right_products.data();
-        multiply('N', 'N', shape.rows(), 2 * pitch, p, v, pitch, right_.data(),
-                                2 * pitch, 0, products, 2 * pitch);
+        multiply('N', 'N', shape.rows(), 2 * pitch, p, v, pitch, right_.data(), 2 * pitch, 0,
+                 products, 2 * pitch);
         loops<T>().combine_products(shape, products, buffers.sums.data(), buffers.columns.data(),
                                     a_.data(), b_.data(), d_.data(), buffers.stacked.data(),
                                     buffers.diagonals.data());
         const std::ptrdiff_t width = shape.m * pitch;
-        multiply('N', 'N', p, width, 2 * p, m_.data, 2 * p,
-                                buffers.stacked.data(), width, 0, out, width);
+        multiply('N', 'N', p, width, 2 * p, m_.data, 2 * p, buffers.stacked.data(), width, 0, out,
+                 width);
         for (std::ptrdiff_t c = 0; c < shape.m; ++c)
-            multiply('T', 'N', p, pitch, p, products + (2 * c + 1) * pitch,
-                                    2 * width, b_.data(), pitch, 1, out + c * pitch, width);
+            multiply('T', 'N', p, pitch, p, products + (2 * c + 1) * pitch, 2 * width, b_.data(),
+                     pitch, 1, out + c * pitch, width);
         add_squares(shape, buffers);
         loops<T>().finish_outputs(shape, buffers.diagonals.data(), pairs_, buffers.offset.data(),
                                   shifted_norms_.data(), v, out, buffers.dots.data());

@@ -231,8 +231,7 @@ GridSums<T> grid_round(const GridProblem<T>& problem, std::int32_t first_class,
     const GridRound<T> round(problem, first_class, classes, targets, team);
     const Division of_classes(0, classes, threads, grid_bytes);
     const Division of_targets(classes, targets.rows.rows, threads, grid_bytes);
-    const BlockShape widest{p, pitch,
-                            std::max(of_classes.widest(), of_targets.widest())};
+    const BlockShape widest{p, pitch, std::max(of_classes.widest(), of_targets.widest())};
     // Each thread makes its own, so that their memory is touched in parallel.
     std::vector<std::optional<ThreadShare<T>>> shares(static_cast<std::size_t>(threads));
     parallel_for(of_classes.blocks + of_targets.blocks, threads,
@@ -251,8 +250,8 @@ GridSums<T> grid_round(const GridProblem<T>& problem, std::int32_t first_class,
 
 template GridSums<float> grid_round(const GridProblem<float>&, std::int32_t, const Targets<float>&,
                                     Solutions<float>, Matrix<float>, std::int32_t*, double*, int);
-template GridSums<double> grid_round(const GridProblem<double>&, std::int32_t, const Targets<double>&,
-                                     Solutions<double>, Matrix<double>, std::int32_t*, double*,
-                                     int);
+template GridSums<double> grid_round(const GridProblem<double>&, std::int32_t,
+                                     const Targets<double>&, Solutions<double>, Matrix<double>,
+                                     std::int32_t*, double*, int);
 
 }  // namespace grokrfm

@@ -71,8 +71,8 @@ struct GridRound {
 
     const GridProblem<T>& problem;
     const std::int32_t first_class;
-    const std::ptrdiff_t classes;   // the first columns
-    const Targets<T> targets;       // of the others
+    const std::ptrdiff_t classes;  // the first columns
+    const Targets<T> targets;      // of the others
     const LabelledPairs train, test;
     const GridOperator<T> map;
     const std::vector<T> train_mask, test_mask;
@@ -197,8 +197,7 @@ class GridSolver {
             round_.map.apply_to_summed(shape, direction.data(), buffers, image.data());
             const std::vector<double> curvature = energies(direction);
             for (std::size_t c = 0; c < classes.size(); ++c)
-                step[c] =
-                    static_cast<T>(classes[c].step_length(curvature[c], tolerance_));
+                step[c] = static_cast<T>(classes[c].step_length(curvature[c], tolerance_));
             take_step(step, image);
             if (interrupted()) throw Interrupted{};
             if (done == most || worst() <= tolerance_) return done;
@@ -311,9 +310,8 @@ class GridSolver {
     template <class Body>
     void for_targets(const Body& body) const {
         if (row_ < round_.classes)
-            for_labels(round_.train, [&](std::ptrdiff_t, std::size_t c, std::size_t at) {
-                body(c, at, T(1));
-            });
+            for_labels(round_.train,
+                       [&](std::ptrdiff_t, std::size_t c, std::size_t at) { body(c, at, T(1)); });
         else
             for (std::ptrdiff_t c = 0; c < shape.m; ++c) {
                 const T* target = round_.targets.rows.row(row_ + c - round_.classes);
