@@ -11,7 +11,7 @@ from grokrfm import ModularTask, RFMClassifier, SolverWarning
 from grokrfm.operations.cpp import CppOperations
 from grokrfm.operations.kernels import quadratic_form
 from grokrfm.operations.reference import ArrayOperations
-from grokrfm.rfm import solvers
+from grokrfm.rfm import grid_columns
 from grokrfm.rfm.evaluation import DenseEvaluator
 from grokrfm.rfm.grid import GridEvaluator
 from grokrfm.rfm.grid_columns import GridColumns
@@ -31,7 +31,7 @@ def fitted(p=13, operation="x+y", fraction=0.5, callbacks=(), checkpoint=None, *
 
 def columns_at(operations, kernel, data, M, tolerance, ridge=0.0, centred=True):
     grid = GridEvaluator(operations, quadratic_form(kernel), [data], M.dtype, ridge, centred)
-    return GridColumns(operations, kernel, grid, tolerance, tolerance, 1000).at(M)
+    return GridColumns(operations, kernel, grid, tolerance, tolerance).at(M)
 
 
 def classes_of(sampling, iteration, n_classes):
@@ -158,7 +158,7 @@ def test_targets_have_a_tolerance_of_their_own(operations):
     data, kernel = make_data(p), FAMILY[0].kernel(2 * p)
     M = metric(rng, 2 * p, "definite")
     grid = GridEvaluator(operations, quadratic_form(kernel), [data], "float64", 0.0, True)
-    solved = GridColumns(operations, kernel, grid, 1e-9, 1e-2, 1000).at(M)
+    solved = GridColumns(operations, kernel, grid, 1e-9, 1e-2).at(M)
     residuals = solved.solve(these(range(4)), data.test[:4]).residuals
     assert residuals[:4].max() <= 1e-9 < 1e-6 < residuals[4:].max() <= 1e-2
 
@@ -374,7 +374,7 @@ def test_bad_parameters(parameters, message):
 
 
 def test_a_missed_tolerance_is_complained_of(monkeypatch):
-    monkeypatch.setattr(solvers, "MAX_CG_ITERATIONS", 1)
+    monkeypatch.setattr(grid_columns, "MAX_CG_ITERATIONS", 1)
     with pytest.warns(SolverWarning, match="above the tolerance"):
         fitted(agop_classes=4, eval_pairs=4, iterations=1)
 

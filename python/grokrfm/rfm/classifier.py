@@ -349,7 +349,7 @@ class RFMClassifier(FittedRFM):
             )
         n_classes = check_classes(self.n_classes, p)
         sampling = self._check_sampling(n_classes)
-        if sampling and sampling.eval_pairs is not None:
+        if sampling and sampling.few_columns:
             backend = column_backend(backend)
         return Settings(
             parameters=self.plain_params(),

@@ -174,7 +174,8 @@ class FittedRFM(Estimator):
         """
         self.require_fit()
         if self.dual_coef_ is None:
-            return self._solved_agop(range(len(self.classes_)))
+            of_all: NDArray[Any] = self._solved_agops([range(len(self.classes_))])[0]
+            return of_all
         return self._agop(self.dual_coef_)
 
     def class_agops(self, classes: Iterable[int] | None = None) -> NDArray[Any]:
@@ -198,12 +199,11 @@ class FittedRFM(Estimator):
             checks.check_integer("classes", label, minimum=0, maximum=last)
             for label in (range(last + 1) if classes is None else classes)
         ]
+        if self.dual_coef_ is None:
+            return self._solved_agops([[label] for label in chosen])
         agops = np.empty((len(chosen), *self.feature_matrix_.shape), self._settings.dtype)
         for agop, label in zip(agops, chosen, strict=True):
-            if self.dual_coef_ is None:
-                agop[...] = self._solved_agop([label])
-            else:
-                agop[...] = self._agop(self.dual_coef_[:, [label]])
+            agop[...] = self._agop(self.dual_coef_[:, [label]])
         return agops
 
     def _columns(self) -> ColumnsOfMetric:
@@ -229,17 +229,18 @@ class FittedRFM(Estimator):
         one = 3 * len(self.X_train_) * self._settings.dtype.itemsize
         return max(16, (256 << 20) // one)
 
-    def _solved_agop(self, classes: Sequence[int]) -> NDArray[Any]:
-        operations = self._backend.operations
-        no_pairs = self.X_train_[:0]
+    def _solved_agops(self, groups: Sequence[Sequence[int]]) -> NDArray[Any]:
+        """AGOP of each group of classes, (groups, d, d), by solves for them."""
+        operations, no_pairs = self._backend.operations, self.X_train_[:0]
+        agops = np.zeros((len(groups), *self.feature_matrix_.shape), self._settings.dtype)
         with operations.device.own_threads():
             columns = self._columns()
-            total: NDArray[Any] = np.zeros_like(self.feature_matrix_)
-            for first in range(0, len(classes), 64):
-                chosen = np.array(classes[first : first + 64], dtype=np.int64)
-                draw = Draw(chosen, np.ones(len(chosen)))
-                total += operations.device.to_numpy(columns.solve(draw, no_pairs).agop())
-        return total
+            for agop, classes in zip(agops, groups, strict=True):
+                for first in range(0, len(classes), 64):
+                    chosen = np.array(classes[first : first + 64], dtype=np.int64)
+                    draw = Draw(chosen, np.ones(len(chosen)))
+                    agop += operations.device.to_numpy(columns.solve(draw, no_pairs).agop())
+        return agops
 
     def _agop(self, dual_coefficients: NDArray[Any]) -> NDArray[Any]:
         operations, settings = self._backend.operations, self._settings

@@ -11,6 +11,7 @@ from ..operations import GridProblem, Kernel, Operations
 from ..tasks import pair_indices
 from ..training import Scores, losses_of_classes
 from .columns import SolvedColumns, sums_by_label
+from .conjugate_gradients import MAX_CG_ITERATIONS
 from .evaluation import tolerable_residual
 from .grid import GridEvaluator
 from .sampling import Draw
@@ -26,12 +27,10 @@ class GridColumns:
         grid: GridEvaluator,
         tolerance: float,
         pair_tolerance: float,
-        max_iterations: int,
     ) -> None:
         [data] = grid.runs
         self.operations, self.kernel, self.data, self.grid = operations, kernel, data, grid
         self.tolerances = tolerance, pair_tolerance
-        self.max_iterations = max_iterations
         order = np.argsort(data.train @ [data.modulus, 1])  # row-major
         self.labels = data.train_labels[order]
         self.inputs = operations.device.asarray(
@@ -48,7 +47,7 @@ class GridColumnsOfMetric:
     def __init__(self, columns: GridColumns, M: Any) -> None:
         self._of, self._M = columns, M
         self._problem: GridProblem = columns.grid.problem(
-            M, columns.tolerances[0], columns.max_iterations, [1.0]
+            M, columns.tolerances[0], MAX_CG_ITERATIONS, [1.0]
         )
 
     def solve(self, draw: Draw, pairs: NDArray[np.int64], start: Any = None) -> SolvedColumns:

@@ -69,9 +69,9 @@ def _of_machine(
     """Bytes of a round, and of what a checkpoint has of the machine."""
     itemsize, kernel, sampling = settings.dtype.itemsize, settings.kernel, settings.sampling
     on_the_grid = quadratic_form(kernel) is not None
-    if sampling and sampling.eval_pairs is not None:
+    if sampling and sampling.few_columns:
         [data] = runs
-        drawn = min(sampling.eval_pairs, len(data.test))
+        drawn = min(sampling.eval_pairs or 0, len(data.test))
         need = SampledMachine.required_bytes(
             data, itemsize, operations, sampling.agop_classes, drawn, on_the_grid
         )

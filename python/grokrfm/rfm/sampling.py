@@ -35,6 +35,11 @@ class Sampling:
     eval_pairs: int | None
     seed: int
 
+    @property
+    def few_columns(self) -> bool:
+        """Whether rounds solve for drawn classes and pairs alone."""
+        return self.eval_pairs is not None
+
     def draw(self, iteration: int, sizes: NDArray[np.int64]) -> Draw | None:
         """The classes of a round, ascending: of its iteration and the seed alone.
 
@@ -56,7 +61,7 @@ class Sampling:
 
     def pairs(self, count: int) -> NDArray[np.int64]:
         """Which of so many evaluation pairs are evaluated, ascending; all if there are no more."""
-        drawn = count if self.eval_pairs is None else min(self.eval_pairs, count)
+        drawn = min(self.eval_pairs or 0, count)
         return np.sort(self._generator(1).choice(count, drawn, replace=False))
 
     def _generator(self, *key: int) -> np.random.Generator:

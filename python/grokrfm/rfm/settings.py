@@ -47,7 +47,7 @@ class Settings:
     @property
     def few_columns(self) -> bool:
         """Whether rounds solve for drawn classes and pairs alone."""
-        return self.sampling is not None and self.sampling.eval_pairs is not None
+        return self.sampling is not None and self.sampling.few_columns
 
     def fingerprint(self, data: PairData) -> str:
         """What checkpoints of a run belong to; it may go on for more iterations."""

@@ -12,7 +12,7 @@ from ..operations import Kernel, Operations, quadratic_form
 from ..tasks import PairData
 from .cholesky import CholeskyMachine
 from .columns import Columns
-from .conjugate_gradients import MAX_CG_ITERATIONS, ConjugateGradientMachine
+from .conjugate_gradients import ConjugateGradientMachine
 from .evaluation import DenseEvaluator, Evaluator, Machine
 from .grid import GridEvaluator
 from .grid_columns import GridColumns
@@ -108,7 +108,7 @@ def make_machine(
     With compiled operations the quadratic family is evaluated on the grid whatever the solver; the
     array operations keep to sums over training points, as the reference.
     """
-    if sampling and sampling.eval_pairs is not None:
+    if sampling and sampling.few_columns:
         [data] = runs
         columns = make_columns(
             operations,
@@ -173,4 +173,4 @@ def make_columns(
             pair_tolerance=pair_tolerance,
         )
     grid = GridEvaluator(operations, form, [data], dtype, ridge, centred)
-    return GridColumns(operations, kernel, grid, tolerance, pair_tolerance, MAX_CG_ITERATIONS)
+    return GridColumns(operations, kernel, grid, tolerance, pair_tolerance)

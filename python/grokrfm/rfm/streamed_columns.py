@@ -35,7 +35,7 @@ class StreamedColumns:
         pair_tolerance: float,
     ) -> None:
         self.operations, self.kernel, self.data = operations, kernel, data
-        self.dtype, self.centred = np.dtype(dtype), centred
+        self.centred = centred
         self.tolerances = tolerance, pair_tolerance
         self.solver = StreamedSolver(operations, kernel, data, dtype, ridge)
         asarray = operations.device.asarray
