@@ -14,6 +14,7 @@
 #include <mutex>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 namespace grokrfm::cuda {
 
@@ -59,9 +60,11 @@ struct Product {
 
 class Device {
  public:
-    // Addresses of the cuBLAS and cuSOLVER functions that libraries.h declares, by name. tf32:
-    // products of float32 matrices with factors rounded to 10 bits of mantissa.
-    Device(const std::map<std::string, std::uintptr_t>& routines, bool tf32);
+    // Names of the cuBLAS and cuSOLVER functions in use.
+    static std::vector<std::string> routine_names();
+    // Their addresses by name. tf32: products of float32 matrices with factors rounded to 10 bits
+    // of mantissa.
+    Device(const std::map<std::string, std::uintptr_t>& addresses, bool tf32);
     ~Device();
     Device(const Device&) = delete;
     Device& operator=(const Device&) = delete;

@@ -2,6 +2,7 @@
 #include <cuda_runtime_api.h>
 
 #include <limits>
+#include <tuple>
 #include <type_traits>
 #include <vector>
 
@@ -42,32 +43,13 @@ struct Device::Libraries {
     Libraries(const std::map<std::string, std::uintptr_t>& addresses, bool tf32) {
         if (Device::count() == 0)
             throw std::runtime_error("CUDA: there is no GPU, or no driver for this CUDA version");
-#define GROKRFM_BIND(name)                                                                         \
+#define GROKRFM_BIND(name, ...)                                                                    \
     {                                                                                              \
         const auto found = addresses.find(#name);                                                  \
         if (found == addresses.end()) throw std::runtime_error("CUDA: the libraries lack " #name); \
         routines.name = reinterpret_cast<decltype(routines.name)>(found->second);                  \
     }
-        GROKRFM_BIND(cublasCreate_v2)
-        GROKRFM_BIND(cublasDestroy_v2)
-        GROKRFM_BIND(cublasSetStream_v2)
-        GROKRFM_BIND(cublasSetMathMode)
-        GROKRFM_BIND(cublasSgemm_v2)
-        GROKRFM_BIND(cublasDgemm_v2)
-        GROKRFM_BIND(cublasSgemmStridedBatched)
-        GROKRFM_BIND(cublasDgemmStridedBatched)
-        GROKRFM_BIND(cusolverDnCreate)
-        GROKRFM_BIND(cusolverDnDestroy)
-        GROKRFM_BIND(cusolverDnSetStream)
-        GROKRFM_BIND(cusolverDnCreateParams)
-        GROKRFM_BIND(cusolverDnDestroyParams)
-        GROKRFM_BIND(cusolverDnXpotrf_bufferSize)
-        GROKRFM_BIND(cusolverDnXpotrf)
-        GROKRFM_BIND(cusolverDnXpotrs)
-        GROKRFM_BIND(cusolverDnXsyevd_bufferSize)
-        GROKRFM_BIND(cusolverDnXsyevd)
-        GROKRFM_BIND(cusolverDnXsyevBatched_bufferSize)
-        GROKRFM_BIND(cusolverDnXsyevBatched)
+        GROKRFM_ROUTINES(GROKRFM_BIND)
 #undef GROKRFM_BIND
         check_library(routines.cublasCreate_v2(&blas), "cublasCreate");
         check_library(routines.cublasSetMathMode(blas, tf32 ? blas_tf32_math : blas_default_math),
@@ -88,8 +70,14 @@ struct Device::Libraries {
     std::vector<char> host_work;  // cuSOLVER's; calls return when they are done with it
 };
 
-Device::Device(const std::map<std::string, std::uintptr_t>& routines, bool tf32)
-    : libraries_(std::make_unique<Libraries>(routines, tf32)) {}
+std::vector<std::string> Device::routine_names() {
+#define GROKRFM_NAME(name, ...) #name,
+    return {GROKRFM_ROUTINES(GROKRFM_NAME)};
+#undef GROKRFM_NAME
+}
+
+Device::Device(const std::map<std::string, std::uintptr_t>& addresses, bool tf32)
+    : libraries_(std::make_unique<Libraries>(addresses, tf32)) {}
 
 Device::~Device() = default;
 
@@ -129,15 +117,11 @@ template <class T>
 void Device::multiply(std::ptrdiff_t m, std::ptrdiff_t n, std::ptrdiff_t k, T alpha, Factor<T> a,
                       Factor<T> b, T beta, Product<T> c, std::ptrdiff_t batch) {
     const Routines& routines = libraries_->routines;
-    Gemm<T> gemm;
-    BatchedGemm<T> batched_gemm;
-    if constexpr (std::is_same_v<T, float>) {
-        gemm = routines.cublasSgemm_v2;
-        batched_gemm = routines.cublasSgemmStridedBatched;
-    } else {
-        gemm = routines.cublasDgemm_v2;
-        batched_gemm = routines.cublasDgemmStridedBatched;
-    }
+    constexpr bool single = std::is_same_v<T, float>;
+    const auto gemm =
+        std::get<single ? 0 : 1>(std::tuple(routines.cublasSgemm_v2, routines.cublasDgemm_v2));
+    const auto batched_gemm = std::get<single ? 0 : 1>(
+        std::tuple(routines.cublasSgemmStridedBatched, routines.cublasDgemmStridedBatched));
     // cuBLAS is column-major: it sees the transposes, C' = op(B)' op(A)'.
     const int op_a = blas_op(a.op), op_b = blas_op(b.op);
     if (batch == 1)  // the plain product may split long sums over the device

@@ -13,6 +13,10 @@ struct Device::Libraries {
     bool tf32;
 };
 
+std::vector<std::string> Device::routine_names() {
+    return {};
+}
+
 Device::Device(const std::map<std::string, std::uintptr_t>&, bool tf32)
     : libraries_(std::make_unique<Libraries>(Libraries{tf32})) {}
 

@@ -207,8 +207,9 @@ PYBIND11_MODULE(GROKRFM_MODULE, m) {
     m.def("build_info", &build_info);
     // Local to this module: the host build of the tests has classes of the same names.
     py::class_<Device>(m, "Device", py::module_local())
-        .def(py::init<const std::map<std::string, std::uintptr_t>&, bool>(), arg("routines"),
-             arg("tf32"));
+        .def(py::init<const std::map<std::string, std::uintptr_t>&, bool>(), arg("addresses"),
+             arg("tf32"))
+        .def_static("routine_names", &Device::routine_names);
     py::class_<Place>(m, "Place", py::module_local())
         .def(py::init<Device&, std::uintptr_t, py::object>(), arg("device"), arg("stream"),
              arg("allocate"), py::keep_alive<1, 2>());

@@ -164,9 +164,10 @@ def _cpp_operations() -> Operations:
 
 def _cuda_operations(tf32: bool) -> Operations:
     from .. import _cuda  # it may not have been built
-    from .cuda import CudaOperations, library_routines
+    from .cuda import CudaOperations, library_addresses
 
-    return CudaOperations(_cuda, _cuda.Device(library_routines(), tf32), _import_cupy())
+    addresses = library_addresses(_cuda.Device.routine_names())
+    return CudaOperations(_cuda, _cuda.Device(addresses, tf32), _import_cupy())
 
 
 def _import_cupy() -> Any:

@@ -15,37 +15,9 @@ from .grid import GridProblem, GridSums
 from .kernels import Kernel
 from .reference import ArrayNetworks
 
-# The functions that csrc/cuda/libraries.h declares, by library.
-ROUTINES = {
-    "cublas": (
-        "cublasCreate_v2",
-        "cublasDestroy_v2",
-        "cublasSetStream_v2",
-        "cublasSetMathMode",
-        "cublasSgemm_v2",
-        "cublasDgemm_v2",
-        "cublasSgemmStridedBatched",
-        "cublasDgemmStridedBatched",
-    ),
-    "cusolver": (
-        "cusolverDnCreate",
-        "cusolverDnDestroy",
-        "cusolverDnSetStream",
-        "cusolverDnCreateParams",
-        "cusolverDnDestroyParams",
-        "cusolverDnXpotrf_bufferSize",
-        "cusolverDnXpotrf",
-        "cusolverDnXpotrs",
-        "cusolverDnXsyevd_bufferSize",
-        "cusolverDnXsyevd",
-        "cusolverDnXsyevBatched_bufferSize",
-        "cusolverDnXsyevBatched",
-    ),
-}
 
-
-def library_routines() -> dict[str, int]:
-    """Return the addresses of the cuBLAS and cuSOLVER functions in use, of the copies CuPy loads.
+def library_addresses(routines: list[str]) -> dict[str, int]:
+    """Return the addresses of functions of cuBLAS and cuSOLVER, of the copies CuPy loads.
 
     Raises
     ------
@@ -55,20 +27,19 @@ def library_routines() -> dict[str, int]:
     from cuda.pathfinder import DynamicLibNotFoundError, load_nvidia_dynamic_lib
 
     addresses: dict[str, int] = {}
-    for name, routines in ROUTINES.items():
+    for routine in routines:
+        name = "cublas" if routine.startswith("cublas") else "cusolver"
         try:
             library = ctypes.CDLL(load_nvidia_dynamic_lib(name).abs_path)
         except DynamicLibNotFoundError as error:
             raise RuntimeError(
                 f"backend: 'cuda' needs {name}, pip install 'grokrfm[cuda13]': {error}"
             ) from error
-        for routine in routines:
-            if not hasattr(library, routine):
-                raise RuntimeError(
-                    f"backend: 'cuda' needs {name} of CUDA 12.6.2 or later: {routine} is missing"
-                )
-            address = ctypes.cast(getattr(library, routine), ctypes.c_void_p).value
-            addresses[routine] = address or 0
+        if not hasattr(library, routine):
+            raise RuntimeError(
+                f"backend: 'cuda' needs {name} of CUDA 12.6.2 or later: {routine} is missing"
+            )
+        addresses[routine] = ctypes.cast(getattr(library, routine), ctypes.c_void_p).value or 0
     return addresses
 
 
