@@ -221,6 +221,16 @@ static void subtract_coarse(BlockShape shape, const T* __restrict coarse,
     }
 }
 
+// out += factor[c] V
+template <class T>
+static void add_scaled_classes(BlockShape shape, const T* __restrict factor, const T* __restrict v,
+                               T* __restrict out) {
+    for (std::ptrdiff_t row = 0; row < shape.rows(); ++row, v += shape.pitch, out += shape.pitch) {
+        const T scale = factor[row % shape.m];
+        for (std::ptrdiff_t y = 0; y < shape.pitch; ++y) out[y] += scale * v[y];
+    }
+}
+
 // V times the factor of its class.
 template <class T>
 static void scale_start(BlockShape shape, const T* __restrict factor, T* __restrict v) {

@@ -36,6 +36,7 @@ static constexpr Loops<T> table() {
     loops.negate_image = negate_image<T>;
     loops.advance = advance<T>;
     loops.subtract_coarse = subtract_coarse<T>;
+    loops.add_scaled_classes = add_scaled_classes<T>;
     loops.scale_start = scale_start<T>;
     loops.turn = turn<T>;
     loops.keep_best = keep_best<T>;

@@ -65,6 +65,7 @@ struct Loops {
     void (*subtract_coarse)(BlockShape, const T* coarse, const T* coarse_columns,
                             const T* inverse_diagonal, const T* residual, T* scaled,
                             double* result);
+    void (*add_scaled_classes)(BlockShape, const T* factor, const T* v, T* out);
     void (*scale_start)(BlockShape, const T* factor, T* v);
     void (*turn)(BlockShape, const T* factor, const T* scaled, T* direction, T* sums, T* columns);
     void (*keep_best)(BlockShape, const T* f, std::int32_t first_class, T* best,
