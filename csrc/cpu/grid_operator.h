@@ -56,6 +56,20 @@ std::vector<T> side_by_side(const std::vector<T>& left, const std::vector<T>& ri
     return result;
 }
 
+// A matrix, rows x columns, as `multiply_panels` wants its right factor.
+template <class T>
+std::vector<T> in_panels(const std::vector<T>& matrix, std::ptrdiff_t rows,
+                         std::ptrdiff_t columns) {
+    const std::ptrdiff_t panel = loops<T>().panel_columns, count = block_count(columns, panel);
+    std::vector<T> panels = zeros<T>(count * rows * panel);
+    for (std::ptrdiff_t row = 0; row < rows; ++row)
+        for (std::ptrdiff_t column = 0; column < columns; ++column)
+            panels[static_cast<std::size_t>((column / panel * rows + row) * panel +
+                                            column % panel)] =
+                matrix[static_cast<std::size_t>(row * columns + column)];
+    return panels;
+}
+
 // What the work on a block needs besides the block itself.
 template <class T>
 struct BlockBuffers {
@@ -66,7 +80,7 @@ struct BlockBuffers {
           norm_sums(static_cast<std::size_t>(shape.m), 0.0),
           dots(norm_sums),
           right_products(zeros<T>(2 * shape.size())),
-          stacked(zeros<T>(2 * shape.size())),
+          stacked(zeros<T>(2 * shape.p * (shape.m * shape.pitch + loops<T>().panel_columns))),
           diagonals(zeros<T>(2 * shape.m * shape.pitch)),
           lines(zeros<T>(2 * shape.rows())) {}
 
@@ -74,10 +88,12 @@ struct BlockBuffers {
     std::vector<T> offset;                // m, norms t
     std::vector<double> norm_sums, dots;  // m, t and V . f
     std::vector<T> right_products;        // p x m x 2 x pitch
-    std::vector<T> stacked;               // 2 x p x m x pitch, [V D + diag(r) B; diag(s) D]
+    std::vector<T> stacked;               // 2p x (m pitch) in panels, or as one
     std::vector<T> diagonals;             // m x 2 x pitch, the diagonals of W11 and of W22
     std::vector<T> lines;                 // 2p x m, a 2p x 2p matrix times [r; s]
 };
+
+constexpr std::ptrdiff_t cached_panel = 32 << 10;  // bytes, those of a first-level cache
 
 template <class T>
 class GridOperator {
@@ -109,6 +125,11 @@ class GridOperator {
                                      shifted_norms_[static_cast<std::size_t>(x * pitch + y)]);
           })) {
         for (std::size_t k = 0; k < squares_.size(); ++k) squares_[k] = m.data[k] * m.data[k];
+        const std::ptrdiff_t panel_bytes =
+            2 * p * loops<T>().panel_columns * static_cast<std::ptrdiff_t>(sizeof(T));
+        if (panel_bytes > cached_panel) return;
+        right_panels_ = in_panels(right_, p, 2 * pitch);
+        b_panels_ = in_panels(b_, p, pitch);
     }
 
     // k(x, x) on all pairs, p x pitch.
@@ -135,18 +156,35 @@ class GridOperator {
     // The same, given the line sums of V in the buffers.
     void apply_to_summed(BlockShape shape, const T* v, BlockBuffers<T>& buffers, T* out) const {
         sum_norms(shape, v, buffers);
-        T* products = buffers.right_products.data();
-        multiply('N', 'N', shape.rows(), 2 * pitch, p, v, pitch, right_.data(), 2 * pitch, 0,
-                 products, 2 * pitch);
-        loops<T>().combine_products(shape, products, buffers.sums.data(), buffers.columns.data(),
-                                    a_.data(), b_.data(), d_.data(), buffers.stacked.data(),
-                                    buffers.diagonals.data());
+        T *products = buffers.right_products.data(), *stacked = buffers.stacked.data();
         const std::ptrdiff_t width = shape.m * pitch;
-        multiply('N', 'N', p, width, 2 * p, m_.data, 2 * p, buffers.stacked.data(), width, 0, out,
-                 width);
-        for (std::ptrdiff_t c = 0; c < shape.m; ++c)
-            multiply('T', 'N', p, pitch, p, products + (2 * c + 1) * pitch, 2 * width, b_.data(),
-                     pitch, 1, out + c * pitch, width);
+        const bool in_panels = !right_panels_.empty();
+        const auto combine = [&](std::ptrdiff_t panel) {
+            loops<T>().combine_products(shape, products, buffers.sums.data(),
+                                        buffers.columns.data(), a_.data(), b_.data(), d_.data(),
+                                        panel, stacked, buffers.diagonals.data());
+        };
+        if (in_panels) {
+            loops<T>().multiply_panels({v, pitch, 1}, shape.rows(), p, right_panels_.data(),
+                                       2 * pitch, false, products, 2 * pitch);
+            combine(loops<T>().panel_columns);
+            loops<T>().multiply_panels({m_.data, 2 * p, 1}, p, 2 * p, stacked, width, false, out,
+                                       width);
+        } else {
+            multiply('N', 'N', shape.rows(), 2 * pitch, p, v, pitch, right_.data(), 2 * pitch, 0,
+                     products, 2 * pitch);
+            combine(width);
+            multiply('N', 'N', p, width, 2 * p, m_.data, 2 * p, stacked, width, 0, out, width);
+        }
+        for (std::ptrdiff_t c = 0; c < shape.m; ++c) {
+            const T* vb = products + (2 * c + 1) * pitch;  // its transpose is the left factor
+            if (in_panels)
+                loops<T>().multiply_panels({vb, 1, 2 * width}, p, p, b_panels_.data(), pitch, true,
+                                           out + c * pitch, width);
+            else
+                multiply('T', 'N', p, pitch, p, vb, 2 * width, b_.data(), pitch, 1, out + c * pitch,
+                         width);
+        }
         add_squares(shape, buffers);
         loops<T>().finish_outputs(shape, buffers.diagonals.data(), pairs_, buffers.offset.data(),
                                   shifted_norms_.data(), v, out, buffers.dots.data());
@@ -190,6 +228,7 @@ class GridOperator {
     const Matrix<const T> m_;                 // its first p rows are [A | B]
     const std::vector<T> a_, b_, d_, right_;  // right_ = [D | B']
     std::vector<T> squares_;                  // M o M
+    std::vector<T> right_panels_, b_panels_;  // where a panel stays in the cache
     const std::vector<T> shifted_norms_, diagonal_;
 };
 

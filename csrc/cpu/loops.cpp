@@ -22,6 +22,7 @@ static constexpr Loops<T> table() {
     loops.panel_rows = panel_rows;
     loops.panel_columns = panel_columns<T>;
     loops.scale_panel = scale_panel<T>;
+    loops.multiply_panels = multiply_panels<T>;
     loops.multiply_panel = multiply_panel<T>;
     loops.apply_value = apply_value<T>;
     loops.apply_slopes = apply_slopes<T>;

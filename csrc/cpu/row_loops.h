@@ -88,6 +88,75 @@ static void scale_panel(const T* __restrict factors, const T* __restrict panel, 
     }
 }
 
+// R rows of `multiply_panels` and one panel: the sums of up to panel_rows rows stay in registers.
+template <class T, int R>
+static void multiply_tile(const PanelFactor<T>& left, std::ptrdiff_t size,
+                          const T* __restrict panel, std::ptrdiff_t columns, bool add, T* out,
+                          std::ptrdiff_t out_stride) {
+    using V = typename Vector<T>::Type;
+    const T* rows[R];
+    for (int r = 0; r < R; ++r) rows[r] = left.data + r * left.row_stride;
+    V first[R] = {}, second[R] = {};
+    for (std::ptrdiff_t k = 0; k < size; ++k) {
+        const V* pair = reinterpret_cast<const V*>(panel + k * panel_columns<T>);
+        const V a = pair[0], b = pair[1];
+        for (int r = 0; r < R; ++r) {
+            const T factor = *rows[r];
+            rows[r] += left.step;
+            first[r] += factor * a;
+            second[r] += factor * b;
+        }
+    }
+    for (int r = 0; r < R; ++r, out += out_stride) {
+        T sums[panel_columns<T>];
+        V* both = reinterpret_cast<V*>(columns == panel_columns<T> && !add ? out : sums);
+        both[0] = first[r], both[1] = second[r];
+        if (add)
+            for (std::ptrdiff_t j = 0; j < columns; ++j) out[j] += sums[j];
+        else if (columns < panel_columns<T>)
+            for (std::ptrdiff_t j = 0; j < columns; ++j) out[j] = sums[j];
+    }
+}
+
+// out = left right (+ out), rows x columns, with the right factor, size x columns, in panels.
+template <class T>
+static void multiply_panels(PanelFactor<T> left, std::ptrdiff_t rows, std::ptrdiff_t size,
+                            const T* panels, std::ptrdiff_t columns, bool add, T* out,
+                            std::ptrdiff_t out_stride) {
+    // Blocks of rows of sizes that differ by one at most.
+    const std::ptrdiff_t blocks = (rows + panel_rows - 1) / panel_rows;
+    for (std::ptrdiff_t j = 0; j < columns;
+         j += panel_columns<T>, panels += size * panel_columns<T>) {
+        const std::ptrdiff_t width =
+            columns - j < panel_columns<T> ? columns - j : panel_columns<T>;
+        for (std::ptrdiff_t block = 0; block < blocks; ++block) {
+            const std::ptrdiff_t row = block * rows / blocks;
+            const PanelFactor<T> from{left.data + row * left.row_stride, left.row_stride,
+                                      left.step};
+            T* to = out + row * out_stride + j;
+            switch ((block + 1) * rows / blocks - row) {
+                case 1:
+                    multiply_tile<T, 1>(from, size, panels, width, add, to, out_stride);
+                    break;
+                case 2:
+                    multiply_tile<T, 2>(from, size, panels, width, add, to, out_stride);
+                    break;
+                case 3:
+                    multiply_tile<T, 3>(from, size, panels, width, add, to, out_stride);
+                    break;
+                case 4:
+                    multiply_tile<T, 4>(from, size, panels, width, add, to, out_stride);
+                    break;
+                case 5:
+                    multiply_tile<T, 5>(from, size, panels, width, add, to, out_stride);
+                    break;
+                default:
+                    multiply_tile<T, 6>(from, size, panels, width, add, to, out_stride);
+            }
+        }
+    }
+}
+
 // sums = rows panel, (panel_rows, panel_columns)
 template <class T>
 static void multiply_panel(const T* const* rows, std::ptrdiff_t size, const T* __restrict panel,
