@@ -24,6 +24,7 @@
 // makes f of out and `diagonals`.
 #pragma once
 
+#include <utility>
 #include <vector>
 
 #include "../common/grid_entries.h"
@@ -56,19 +57,32 @@ std::vector<T> side_by_side(const std::vector<T>& left, const std::vector<T>& ri
     return result;
 }
 
-// A matrix, rows x columns, as `multiply_panels` wants its right factor.
+constexpr std::ptrdiff_t cached_bytes = 32 << 10;  // those of a first-level cache
+
+// Whether 2p rows of a panel stay in the cache: then products in panels are faster than BLAS.
 template <class T>
-std::vector<T> in_panels(const std::vector<T>& matrix, std::ptrdiff_t rows,
-                         std::ptrdiff_t columns) {
-    const std::ptrdiff_t panel = loops<T>().panel_columns, count = block_count(columns, panel);
-    std::vector<T> panels = zeros<T>(count * rows * panel);
-    for (std::ptrdiff_t row = 0; row < rows; ++row)
-        for (std::ptrdiff_t column = 0; column < columns; ++column)
-            panels[static_cast<std::size_t>((column / panel * rows + row) * panel +
-                                            column % panel)] =
-                matrix[static_cast<std::size_t>(row * columns + column)];
-    return panels;
+bool panels_serve(std::ptrdiff_t p) {
+    const std::ptrdiff_t columns = loops<T>().panel_columns;
+    return 2 * p * columns * static_cast<std::ptrdiff_t>(sizeof(T)) <= cached_bytes;
 }
+
+// A grid, or two side by side, as the right factor of products: p x columns.
+template <class T>
+struct RightFactor {
+    RightFactor(std::vector<T> matrix, std::ptrdiff_t p)
+        : rows(std::move(matrix)), columns(static_cast<std::ptrdiff_t>(rows.size()) / p) {
+        if (!panels_serve<T>(p)) return;
+        const std::ptrdiff_t panel = loops<T>().panel_columns;
+        panels = zeros<T>(block_count(columns, panel) * p * panel);
+        for (std::ptrdiff_t row = 0; row < p; ++row)
+            for (std::ptrdiff_t column = 0; column < columns; ++column)
+                panels[static_cast<std::size_t>((column / panel * p + row) * panel +
+                                                column % panel)] =
+                    rows[static_cast<std::size_t>(row * columns + column)];
+    }
+    std::vector<T> rows, panels;
+    std::ptrdiff_t columns;
+};
 
 // What the work on a block needs besides the block itself.
 template <class T>
@@ -93,8 +107,6 @@ struct BlockBuffers {
     std::vector<T> lines;                 // 2p x m, a 2p x 2p matrix times [r; s]
 };
 
-constexpr std::ptrdiff_t cached_panel = 32 << 10;  // bytes, those of a first-level cache
-
 template <class T>
 class GridOperator {
  public:
@@ -109,10 +121,12 @@ class GridOperator {
           norms_(static_cast<T>(form.norms)),
           m_(m),
           a_(make_grid<T>(p, pitch, [&](auto x, auto y) { return m.row(x)[y]; })),
-          b_(make_grid<T>(p, pitch, [&](auto x, auto y) { return m.row(x)[p + y]; })),
           d_(make_grid<T>(p, pitch, [&](auto x, auto y) { return m.row(p + x)[p + y]; })),
+          b_(make_grid<T>(p, pitch, [&](auto x, auto y) { return m.row(x)[p + y]; }), p),
           right_(side_by_side(
-              d_, make_grid<T>(p, pitch, [&](auto x, auto y) { return m.row(y)[p + x]; }), pitch)),
+                     d_, make_grid<T>(p, pitch, [&](auto x, auto y) { return m.row(y)[p + x]; }),
+                     pitch),
+                 p),
           squares_(zeros<T>(4 * p * p)),
           shifted_norms_(make_grid<T>(p, pitch,
                                       [&](auto x, auto y) {
@@ -125,11 +139,6 @@ class GridOperator {
                                      shifted_norms_[static_cast<std::size_t>(x * pitch + y)]);
           })) {
         for (std::size_t k = 0; k < squares_.size(); ++k) squares_[k] = m.data[k] * m.data[k];
-        const std::ptrdiff_t panel_bytes =
-            2 * p * loops<T>().panel_columns * static_cast<std::ptrdiff_t>(sizeof(T));
-        if (panel_bytes > cached_panel) return;
-        right_panels_ = in_panels(right_, p, 2 * pitch);
-        b_panels_ = in_panels(b_, p, pitch);
     }
 
     // k(x, x) on all pairs, p x pitch.
@@ -147,6 +156,16 @@ class GridOperator {
         });
     }
 
+    // out = V R, (p m) x columns.
+    void multiply_right(BlockShape shape, const T* v, const RightFactor<T>& right, T* out) const {
+        if (right.panels.empty())
+            multiply('N', 'N', shape.rows(), right.columns, p, v, pitch, right.rows.data(),
+                     right.columns, 0, out, right.columns);
+        else
+            loops<T>().multiply_panels({v, pitch, 1}, shape.rows(), p, right.panels.data(),
+                                       right.columns, false, out, right.columns);
+    }
+
     // out = f(V) on all pairs; leaves V . f in the buffers.
     void apply(BlockShape shape, const T* v, BlockBuffers<T>& buffers, T* out) const {
         loops<T>().line_sums(shape, v, buffers.sums.data(), buffers.columns.data());
@@ -158,32 +177,25 @@ class GridOperator {
         sum_norms(shape, v, buffers);
         T *products = buffers.right_products.data(), *stacked = buffers.stacked.data();
         const std::ptrdiff_t width = shape.m * pitch;
-        const bool in_panels = !right_panels_.empty();
-        const auto combine = [&](std::ptrdiff_t panel) {
-            loops<T>().combine_products(shape, products, buffers.sums.data(),
-                                        buffers.columns.data(), a_.data(), b_.data(), d_.data(),
-                                        panel, stacked, buffers.diagonals.data());
-        };
-        if (in_panels) {
-            loops<T>().multiply_panels({v, pitch, 1}, shape.rows(), p, right_panels_.data(),
-                                       2 * pitch, false, products, 2 * pitch);
-            combine(loops<T>().panel_columns);
+        multiply_right(shape, v, right_, products);
+        const bool in_panels = panels_serve<T>(p);
+        loops<T>().combine_products(shape, products, buffers.sums.data(), buffers.columns.data(),
+                                    a_.data(), b_.rows.data(), d_.data(),
+                                    in_panels ? loops<T>().panel_columns : width, stacked,
+                                    buffers.diagonals.data());
+        if (in_panels)
             loops<T>().multiply_panels({m_.data, 2 * p, 1}, p, 2 * p, stacked, width, false, out,
                                        width);
-        } else {
-            multiply('N', 'N', shape.rows(), 2 * pitch, p, v, pitch, right_.data(), 2 * pitch, 0,
-                     products, 2 * pitch);
-            combine(width);
+        else
             multiply('N', 'N', p, width, 2 * p, m_.data, 2 * p, stacked, width, 0, out, width);
-        }
         for (std::ptrdiff_t c = 0; c < shape.m; ++c) {
             const T* vb = products + (2 * c + 1) * pitch;  // its transpose is the left factor
             if (in_panels)
-                loops<T>().multiply_panels({vb, 1, 2 * width}, p, p, b_panels_.data(), pitch, true,
+                loops<T>().multiply_panels({vb, 1, 2 * width}, p, p, b_.panels.data(), pitch, true,
                                            out + c * pitch, width);
             else
-                multiply('T', 'N', p, pitch, p, vb, 2 * width, b_.data(), pitch, 1, out + c * pitch,
-                         width);
+                multiply('T', 'N', p, pitch, p, vb, 2 * width, b_.rows.data(), pitch, 1,
+                         out + c * pitch, width);
         }
         add_squares(shape, buffers);
         loops<T>().finish_outputs(shape, buffers.diagonals.data(), pairs_, buffers.offset.data(),
@@ -225,10 +237,10 @@ class GridOperator {
 
     const int team_;
     const T pairs_, norms_;
-    const Matrix<const T> m_;                 // its first p rows are [A | B]
-    const std::vector<T> a_, b_, d_, right_;  // right_ = [D | B']
-    std::vector<T> squares_;                  // M o M
-    std::vector<T> right_panels_, b_panels_;  // where a panel stays in the cache
+    const Matrix<const T> m_;  // its first p rows are [A | B]
+    const std::vector<T> a_, d_;
+    const RightFactor<T> b_, right_;  // right_ = [D | B']
+    std::vector<T> squares_;          // M o M
     const std::vector<T> shifted_norms_, diagonal_;
 };
 
