@@ -8,8 +8,9 @@ updates. --exact runs each modulus with all classes and default settings too. Wr
 bench/results/NAME.json, NAME.csv and NAME.png.
 
 The floor is that of the operations counted while they run, at the GEMM rate of the same process:
-of a column 10 p³ flops for each step of conjugate gradients, of a drawn pair and of a class of an
-exact run one more, of a class 12 p³ for its AGOP; off the quadratic family 2 n² a column for each product and 4 n² a class.
+of a column 10 p³ flops for each step of conjugate gradients, once more for a drawn pair and for a
+class of an exact run, 12 p³ for the AGOP of a class; off the quadratic family 2 n² a column for
+each product and 4 n² a class. What 2p × 2p matrices take, 30 (2p)³ a round, is not in it.
 """
 
 import argparse
