@@ -16,7 +16,7 @@ from grokrfm.operations.reference import ArrayOperations
 from grokrfm.rfm.conjugate_gradients import ConjugateGradientMachine
 from grokrfm.rfm.evaluation import DenseEvaluator
 from grokrfm.rfm.grid import GridEvaluator
-from grokrfm.tasks import pair_indices
+from grokrfm.tasks import PairData, pair_indices
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
@@ -76,6 +76,50 @@ def test_evaluation_of_given_coefficients(case, dtype, p, fraction, kind, centre
             if dtype == "float64":
                 assert ours.accuracy == pytest.approx(theirs.accuracy, nan_ok=True)
         assert actual.residual == pytest.approx(expected.residual, rel=BOUNDS[dtype])
+
+
+@pytest.mark.parametrize("p", [127, 128, 256, 257])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("case", FAMILY, ids=str)
+def test_products_in_panels_and_by_blas(case, dtype, p):
+    """Where a panel stays in the first-level cache, up to p = 256, and beyond: three classes."""
+    rng = np.random.default_rng(p)
+    pairs = rng.permutation(p * p)[: 2 * p]
+    pairs = np.stack([pairs // p, pairs % p], axis=1)
+    labels = rng.integers(0, 3, len(pairs))
+    data = PairData(pairs[:-9], labels[:-9], pairs[-9:], labels[-9:], p, 3)
+    form = quadratic_form(case.kernel(2 * p))
+    M = metric(rng, 2 * p, "definite").astype(dtype)
+    solutions = rng.normal(size=(3, 1, len(data.train))).astype(dtype)
+    sums = []
+    for operations in (CPP, REFERENCE):
+        grid = GridEvaluator(operations, form, [data], dtype, 0.0, True)
+        sums.append(grid.round(M, solutions.copy(), 1.0, 0, [])[1])
+    for name in ("best", "zqz", "tz", "train_squares", "test_squares", "residuals"):
+        actual, expected = (np.asarray(getattr(of, name), np.float64) for of in sums)
+        assert_close(actual, expected, BOUNDS[dtype], np.abs(expected).max())
+
+
+def test_threads_share_the_products_of_a_large_column():
+    """From p = 500 on, where there are more threads than columns."""
+    p = 503
+    rng = np.random.default_rng(0)
+    pairs = np.argwhere(rng.random((p, p)) < 0.01)
+    data = PairData(pairs, np.zeros(len(pairs), np.int64), pairs[:0], np.zeros(0, np.int64), p, 1)
+    M = np.eye(2 * p, dtype=np.float32) + rng.normal(size=(2 * p, 2 * p)).astype(np.float32) / 2000
+    M = (M + M.T) / 2
+    form = quadratic_form(FAMILY[0].kernel(2 * p))
+    grid = GridEvaluator(CPP, form, [data], "float32", 0.1, True)
+    sums = []
+    for threads in (1, 3):
+        with threadpool_limits(threads):
+            assert CPP.device.threads == threads
+            solutions = np.zeros((1, 1, len(pairs)), np.float32)
+            sums.append(grid.round(M, solutions, 1e-5, 50, [])[1])
+    assert sums[0].iterations[0] > 1 and sums[0].residuals[0] <= 1e-5
+    for name in ("best", "zqz"):
+        alone, shared = (getattr(of, name) for of in sums)
+        np.testing.assert_allclose(shared, alone, atol=1e-4 * np.abs(alone).max())
 
 
 @pytest.mark.parametrize("ridge", [0.0, 0.5])
