@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..analysis import features
+from ..checks import check_fraction, check_integer, check_real
 from ..network import FCNClassifier, NetworkMeasures
-from ..operations import ArrayOperations, Kernel, quadratic_form
-from ..rfm import Callback, FeatureMeasures, RFMClassifier, Round, SolverWarning
-from ..tasks import ModularTask, MultiTask
+from ..operations import ArrayOperations, Kernel, make_operations, quadratic_form
+from ..rfm import Callback, FeatureMeasures, RFMClassifier, Round, SolverWarning, fit_many
+from ..tasks import ModularTask, MultiTask, Split, Task
+from ..training import Recorded
 
 Result = dict[str, NDArray[Any]]
+MODULUS = 61  # unless given
+Table = tuple[tuple[int, ...], ...]
 
 
 class Experiment(Protocol):
@@ -29,123 +35,256 @@ class Experiment(Protocol):
     def run(self) -> Result: ...
 
 
-@dataclass(frozen=True)
-class RFMRun:
+@dataclass(frozen=True, kw_only=True)
+class _TaskRun:
+    """The task and split of a run, and when it ends; see `RFMRun`."""
+
+    operation: str | tuple[str, ...] = "x+y"
+    modulus: int = MODULUS
+    table: Table | None = None
+    random_labels: bool = False
+    train_fraction: float = 0.5
+    train_count: int | None = None
+    label_noise: float = 0.0
+    seed: int = 0
+    stop_accuracy: float | None = None
+    random_circulant: bool = False
+
+    estimator: ClassVar[type[RFMClassifier] | type[FCNClassifier]]
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = _plain(getattr(self, field.name))
+            if isinstance(field.default, bool) and not isinstance(value, bool):
+                raise TypeError(f"{field.name}: expected True or False, got {value!r}")
+            if isinstance(field.default, float) and type(value) is int:
+                value = float(value)
+            object.__setattr__(self, field.name, value)
+        if isinstance(self.operation, tuple) and len(self.operation) == 1:
+            object.__setattr__(self, "operation", self.operation[0])
+        if self.table is not None:
+            if self.operation not in ("x+y", "table"):
+                raise ValueError(f"operation: expected none beside a table, got {self.operation!r}")
+            if self.modulus not in (MODULUS, len(self.table)):
+                raise ValueError(
+                    f"modulus: expected that of the table, {len(self.table)}, got {self.modulus}"
+                )
+            object.__setattr__(self, "operation", "table")
+            object.__setattr__(self, "modulus", len(self.table))
+        self._check()
+
+    def _check(self) -> None:
+        """Raise TypeError or ValueError for the first bad field, before any work."""
+        check_integer("seed", self.seed, minimum=0)
+        task = self.task()
+        if self.random_circulant and (isinstance(task, MultiTask) or self.table is not None):
+            raise ValueError(
+                f"random_circulant: expected False without one named operation, got {self.operation}"
+            )
+        if self.train_count is None:
+            check_fraction("train_fraction", self.train_fraction)
+        else:
+            check_integer("train_count", self.train_count, minimum=1)
+        check_fraction("label_noise", self.label_noise, zero=True)
+        if self.stop_accuracy is not None and check_real("stop_accuracy", self.stop_accuracy) > 1:
+            raise ValueError(
+                f"stop_accuracy: expected a number in [0, 1], got {self.stop_accuracy}"
+            )
+        self._model().check_parameters()
+
+    def task(self) -> Task:
+        """Return the task."""
+        return _task(self.operation, self.modulus, self.table, self.random_labels, self.seed)
+
+    def split(self) -> Split:
+        """Return its training and test pairs."""
+        return self.task().split(
+            self.train_fraction,
+            self.seed,
+            train_count=self.train_count,
+            label_noise=self.label_noise,
+        )
+
+    def _model(self) -> Any:
+        given = set(self.estimator.parameter_names()) - {"modulus", "n_classes", "n_tasks"}
+        parameters = {name: getattr(self, name) for name in given}
+        return self.estimator.for_task(self.task(), **parameters)
+
+    def _enough(self) -> list[Callable[[Recorded], bool]]:
+        """The callback that ends the run at `stop_accuracy`, if there is one."""
+        enough = self.stop_accuracy
+        if enough is None:
+            return []
+        return [lambda current: current.record["test_accuracy"] >= enough]
+
+    @property
+    def _n_train(self) -> float:
+        per_draw = len(self.operation) if isinstance(self.operation, tuple) else 1
+        drawn = self.train_count or self.train_fraction * self.modulus**2
+        return drawn * per_draw
+
+
+@dataclass(frozen=True, kw_only=True)
+class RFMRun(_TaskRun):
     """A run of `RFMClassifier`; its result is the history, and feature matrices.
+
+    Values of NumPy and lists become plain numbers and tuples: equal descriptions are equal.
 
     Attributes
     ----------
-    operations : tuple of str
+    operation : str or tuple of str
         One operation, or several for a `MultiTask`.
-    modulus, train_fraction, seed, kernel, iterations :
-        As in `ModularTask.split` and `RFMClassifier`. Kernels without a form on the grid of pairs
-        run in float64.
+    modulus : int
+        p, of a table its own.
+    table : tuple of tuples of int, optional
+        As in `ModularTask.from_table`, instead of the operation.
+    random_labels : bool
+        Whether the task is that of `ModularTask.with_random_labels`.
+    train_fraction, train_count, label_noise :
+        As in `ModularTask.split`.
+    seed : int
+        Of the split, of random labels and features, of what the estimator draws.
+    stop_accuracy : float, optional
+        Test accuracy at which the run ends early.
     random_circulant : bool
         Whether M_0 is a random circulant feature matrix, of the run's seed, or the identity.
+    kernel, iterations, bandwidth, ridge, agop_power, centering, backend, solver, dtype, tol, depth,
+    agop_classes, eval_pairs, keep_features :
+        As in `RFMClassifier`.
     keep : tuple of int
-        Iterations whose feature matrix is kept, as "matrix_<t>".
+        Iterations whose feature matrix is in the result, as "matrix_<t>", if the run comes so far.
     enforce : bool
         Whether each M_t is also evaluated with exact block-circulant structure: columns
         enforced_test_accuracy and enforced_test_correct_class_mse.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For the first bad value, when the description is made.
     """
 
-    operations: tuple[str, ...]
-    modulus: int
-    train_fraction: float = 0.5
-    seed: int = 0
     kernel: str = "quadratic"
     iterations: int = 30
-    random_circulant: bool = False
+    bandwidth: float = 2.5
+    ridge: float = 0.0
+    agop_power: float = 0.5
+    centering: str = "per_class"
+    backend: str = "auto"
+    solver: str = "auto"
+    dtype: str = "float32"
+    tol: float = 1e-5
+    depth: int = 1
+    agop_classes: int | None = None
+    eval_pairs: int | None = None
+    keep_features: str | int = "all"
     keep: tuple[int, ...] = ()
     enforce: bool = False
 
-    @property
-    def _on_the_grid(self) -> bool:
-        return quadratic_form(Kernel(self.kernel)) is not None
+    estimator = RFMClassifier
+
+    def _check(self) -> None:
+        if not isinstance(self.kernel, str):
+            raise TypeError(f"kernel: expected the name of one, got {self.kernel!r}")
+        super()._check()
+        for t in self.keep:
+            check_integer("keep", t, minimum=0, maximum=self.iterations)
+        if self.enforce and (isinstance(self.operation, tuple) or self.table is not None):
+            raise ValueError(
+                f"enforce: expected False without one named operation, got {self.operation}"
+            )
 
     @property
     def cost(self) -> float:
-        p, c = self.modulus, self.modulus
+        p, n = self.modulus, self._n_train
+        sampled = self.agop_classes is not None and self.eval_pairs is not None
+        columns = (self.agop_classes or 0) + (self.eval_pairs or 0) if sampled else p
         rounds = (self.iterations + 1) * (2 if self.enforce else 1)
-        if self._on_the_grid and len(self.operations) == 1:
-            return rounds * 80.0 * p**4
-        n = self.train_fraction * p * p * len(self.operations)
-        return rounds * (n**3 / 3 + 8 * n * n * c + 4 * n * c * p * p)
+        on_grid = quadratic_form(Kernel(self.kernel)) is not None
+        if on_grid and not isinstance(self.operation, tuple):
+            return rounds * 80.0 * p**3 * columns
+        if sampled:
+            return rounds * 40.0 * n * n * columns
+        return rounds * (n**3 / 3 + 8 * n * n * p + 4 * n * p * p * p)
 
     def run(self) -> Result:
-        p = self.modulus
-        task = (
-            ModularTask(self.operations[0], p)
-            if len(self.operations) == 1
-            else MultiTask(self.operations, p)
-        )
-        split = task.split(self.train_fraction, self.seed)
-        model = RFMClassifier(
-            p,
-            kernel=self.kernel,
-            iterations=self.iterations,
-            dtype="float32" if self._on_the_grid else "float64",
-            n_tasks=len(self.operations),
-        )
-        eval_set = (split.X_test, split.y_test)
-        start = None
+        model, split, callbacks, start = self._prepared()
+        return self._result(model.fit(split, callbacks=callbacks, feature_matrix=start))
+
+    def _prepared(
+        self,
+    ) -> tuple[RFMClassifier, Split, list[Callback], NDArray[Any] | None]:
+        """Return model, split, callbacks and M_0."""
+        model, split, start = self._model(), self.split(), None
         if self.random_circulant:
-            start = features.random_circulant(self.operations[0], p, self.seed)
+            start = features.random_circulant(str(self.operation), self.modulus, self.seed)
 
         def evaluate_enforced(current: Round) -> None:
-            M = features.enforce_structure(current.feature_matrix, self.operations[0])
+            M = features.enforce_structure(current.feature_matrix, str(self.operation))
             machine = RFMClassifier(**{**model.get_params(), "iterations": 0})
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", SolverWarning)  # the residual is kept instead
-                machine.fit(split.X_train, split.y_train, eval_set, feature_matrix=M)
+                machine.fit(split, feature_matrix=M)
             for name in ("test_accuracy", "test_correct_class_mse", "residual"):
                 current.record[f"enforced_{name}"] = float(machine.history_[name][0])
 
         callbacks: list[Callback] = []
-        if len(self.operations) == 1:
-            callbacks.append(FeatureMeasures(self.operations[0]))
+        if not isinstance(self.operation, tuple):
+            callbacks.append(FeatureMeasures(split.operation))
         if self.enforce:
             callbacks.append(evaluate_enforced)
-        model.fit(split.X_train, split.y_train, eval_set, callbacks, feature_matrix=start)
-        matrices = {f"matrix_{t}": model.feature_matrices_[t].astype(np.float32) for t in self.keep}
+        return model, split, [*callbacks, *self._enough()], start
+
+    def _result(self, model: RFMClassifier) -> Result:
+        matrices = {
+            f"matrix_{t}": M.astype(np.float32)
+            for t, M in zip(model.kept_iterations_, model.feature_matrices_, strict=True)
+            if t in self.keep
+        }
         return {**model.history_, **matrices}
 
 
-@dataclass(frozen=True)
-class NetworkRun:
+@dataclass(frozen=True, kw_only=True)
+class NetworkRun(_TaskRun):
     """A run of `FCNClassifier`; its result is the history, and features of the final network.
 
     Attributes
     ----------
-    operation, modulus, train_fraction, seed :
-        As in `ModularTask.split`; the seed is the network's too.
-    epochs, hidden_width, batch_size, learning_rate, weight_decay, agop_penalty, optimizer :
+    operation, modulus, table, random_labels, train_fraction, train_count, label_noise, seed, \
+stop_accuracy :
+        As in `RFMRun`, of one operation; the seed is the network's too.
+    hidden_width, activation, epochs, batch_size, learning_rate, weight_decay, agop_penalty, \
+optimizer, initialization_scale, backend, dtype :
         As in `FCNClassifier`.
     random_circulant : bool
         Whether the inputs are (M*)^{1/4} x with a random circulant M* of the run's seed, or x.
     measure : bool
         Whether `NetworkMeasures` are taken every epoch; adds "nfm" and "feature_matrix", √AGOP,
         of the final network.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For the first bad value, when the description is made.
     """
 
-    operation: str
-    modulus: int = 61
-    train_fraction: float = 0.5
-    seed: int = 0
-    epochs: int = 50
     hidden_width: int = 1024
+    activation: str = "quadratic"
+    epochs: int = 50
     batch_size: int = 32
     learning_rate: float = 1e-3
     weight_decay: float = 1.0
     agop_penalty: float = 0.0
     optimizer: str = "adamw"
-    random_circulant: bool = False
+    initialization_scale: float = 1.0
+    backend: str = "auto"
+    dtype: str = "float32"
     measure: bool = False
+
+    estimator = FCNClassifier
 
     @property
     def cost(self) -> float:
-        p, h = self.modulus, self.hidden_width
-        n = self.train_fraction * p * p
+        p, h, n = self.modulus, self.hidden_width, self._n_train
         step = 6 * self.batch_size * h * p + 60 * 3 * p * h  # products, parameters
         if self.random_circulant:
             step += 24 * p * p * h
@@ -155,22 +294,12 @@ class NetworkRun:
         return self.epochs * (n / self.batch_size * step + 2 * p**3 * h + measured)
 
     def run(self) -> Result:
-        split = ModularTask(self.operation, self.modulus).split(self.train_fraction, self.seed)
-        given = asdict(self)
-        model = FCNClassifier(
-            **{name: given[name] for name in FCNClassifier.parameter_names() if name in given}
-        )
-        transform = None
+        split, model, transform = self.split(), self._model(), None
         if self.random_circulant:
-            M = features.random_circulant(self.operation, self.modulus, self.seed)
+            M = features.random_circulant(str(self.operation), self.modulus, self.seed)
             transform = ArrayOperations().matrix_power(M, 0.5)
-        model.fit(
-            split.X_train,
-            split.y_train,
-            (split.X_test, split.y_test),
-            [NetworkMeasures(self.operation)] if self.measure else [],
-            input_transform=transform,
-        )
+        measures = [NetworkMeasures(split.operation)] if self.measure else []
+        model.fit(split, callbacks=[*measures, *self._enough()], input_transform=transform)
         if not self.measure:
             return dict(model.history_)
         final = {
@@ -178,3 +307,40 @@ class NetworkRun:
             "feature_matrix": model.feature_matrix_,
         }
         return {**model.history_, **final}
+
+
+def run_together(runs: Sequence[RFMRun]) -> list[Result]:
+    """Return the results of runs that a batched backend takes several at a time."""
+    models, splits, callbacks, starts = zip(*(run._prepared() for run in runs), strict=True)
+    fitted = fit_many(models, splits, callbacks, starts)
+    return [run._result(model) for run, model in zip(runs, fitted, strict=True)]
+
+
+def goes_together(run: Experiment) -> bool:
+    """Whether `run_together` gains by this run."""
+    return isinstance(run, RFMRun) and make_operations(run.backend).batched
+
+
+@lru_cache(maxsize=16)  # the runs of a sweep have few tasks
+def _task(
+    operation: str | tuple[str, ...],
+    modulus: int,
+    table: Table | None,
+    random_labels: bool,
+    seed: int,
+) -> Task:
+    if isinstance(operation, tuple):
+        if random_labels:
+            raise ValueError(f"random_labels: expected False with operations {operation}")
+        return MultiTask(operation, modulus)
+    plain = ModularTask(operation, modulus) if table is None else ModularTask.from_table(table)
+    return plain.with_random_labels(seed) if random_labels else plain
+
+
+def _plain(value: Any) -> Any:
+    """Plain Python values for NumPy's, tuples for lists and arrays."""
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return tuple(_plain(each) for each in value)
+    return value.item() if isinstance(value, np.generic) else value

@@ -22,7 +22,7 @@ def _trained(*operations: str) -> Any:
         epochs = 30 if settings.quick else 50
         return {
             operation: [
-                NetworkRun(operation, epochs=epochs, seed=seed, measure=True)
+                NetworkRun(operation=operation, epochs=epochs, seed=seed, measure=True)
                 for seed in settings.seeds
             ]
             for operation in operations
@@ -82,7 +82,7 @@ def _inputs(*operations: str) -> Any:
         return {
             f"{operation}; {inputs}": [
                 NetworkRun(
-                    operation,
+                    operation=operation,
                     train_fraction=0.175,
                     epochs=min(longest, 300) if settings.quick else longest,
                     seed=seed,
@@ -134,7 +134,6 @@ def _sgd(settings: Settings) -> Series:
     return {
         label: [
             NetworkRun(
-                "x+y",
                 train_fraction=0.4,
                 epochs=500 if settings.quick else 16000,
                 seed=seed,
@@ -173,10 +172,8 @@ def plot_sgd(data: Numbers, axes: Any = None) -> Any:
 def _side_by_side(settings: Settings) -> Series:
     epochs = 30 if settings.quick else 50
     return {
-        "RFM": [RFMRun(("x+y",), 61, seed=seed, keep=STAGES) for seed in settings.seeds],
-        "network": [
-            NetworkRun("x+y", epochs=epochs, seed=seed, measure=True) for seed in settings.seeds
-        ],
+        "RFM": [RFMRun(modulus=61, seed=seed, keep=STAGES) for seed in settings.seeds],
+        "network": [NetworkRun(epochs=epochs, seed=seed, measure=True) for seed in settings.seeds],
     }
 
 

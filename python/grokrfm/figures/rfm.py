@@ -23,7 +23,7 @@ LOSS_LABEL = "correct-class squared error"
 
 def _four_operations(settings: Settings) -> Series:
     return {
-        operation: [RFMRun((operation,), 61, seed=seed, keep=STAGES) for seed in settings.seeds]
+        operation: [RFMRun(operation=operation, seed=seed, keep=STAGES) for seed in settings.seeds]
         for operation in FOUR
     }
 
@@ -113,7 +113,15 @@ def _circulant_or_learnt(settings: Settings) -> Series:
     methods = {"RFM": (40, False), "random circulant": (0, True)}
     return {
         f"{operation}; {method}; {fraction}": [
-            RFMRun((operation,), 61, fraction, seed, "gaussian", iterations, at_random)
+            RFMRun(
+                operation=operation,
+                train_fraction=fraction,
+                seed=seed,
+                kernel="gaussian",
+                dtype="float64",
+                iterations=iterations,
+                random_circulant=at_random,
+            )
             for seed in settings.seeds
         ]
         for operation in ("x+y", "x*y")
@@ -145,7 +153,10 @@ def plot_random_circulant(data: Numbers, axes: Any = None) -> Any:
 def _enforced(settings: Settings) -> Series:
     p = 61 if settings.quick else 97
     return {
-        str(p): [RFMRun(("x+y",), p, 0.5, s, "gaussian", 30, enforce=True) for s in settings.seeds]
+        str(p): [
+            RFMRun(modulus=p, seed=s, kernel="gaussian", dtype="float64", enforce=True)
+            for s in settings.seeds
+        ]
     }
 
 
@@ -170,7 +181,19 @@ def plot_enforced_structure(data: Numbers, axes: Any = None) -> Any:
 
 def _two_tasks(settings: Settings) -> Series:
     tasks, iterations = ("x+y", "x^2+y^2"), 20 if settings.quick else 30
-    return {"61": [RFMRun(tasks, 61, 0.8, seed, "gaussian", iterations) for seed in settings.seeds]}
+    return {
+        "61": [
+            RFMRun(
+                operation=tasks,
+                train_fraction=0.8,
+                seed=seed,
+                kernel="gaussian",
+                dtype="float64",
+                iterations=iterations,
+            )
+            for seed in settings.seeds
+        ]
+    }
 
 
 def plot_two_tasks(data: Numbers, ax: Any = None) -> Any:
@@ -195,7 +218,14 @@ def _fractions(settings: Settings) -> Series:
     )  # fmt: skip
     return {
         str(fraction): [
-            RFMRun(("x+y",), p, fraction, seed, "gaussian", 30, keep=(30,))
+            RFMRun(
+                modulus=p,
+                train_fraction=fraction,
+                seed=seed,
+                kernel="gaussian",
+                dtype="float64",
+                keep=(30,),
+            )
             for seed in settings.seeds
         ]
         for fraction in fractions
@@ -236,7 +266,7 @@ def plot_fractions(data: Numbers, axes: Any = None) -> Any:
 def _moduli(settings: Settings) -> Series:
     moduli = (31, 61, 97) if settings.quick else (31, 61, 97, 199)
     return {
-        str(p): [RFMRun(("x+y",), p, seed=seed, keep=STAGES) for seed in settings.seeds]
+        str(p): [RFMRun(modulus=p, seed=seed, keep=STAGES) for seed in settings.seeds]
         for p in moduli
     }
 
@@ -254,7 +284,7 @@ def plot_sharpening(data: Numbers, ax: Any = None) -> Any:
 
 
 def _addition(settings: Settings) -> Series:
-    return {"x+y": [RFMRun(("x+y",), 59, seed=seed, keep=(30,)) for seed in settings.seeds]}
+    return {"x+y": [RFMRun(modulus=59, seed=seed, keep=(30,)) for seed in settings.seeds]}
 
 
 FIGURES = (

@@ -1,0 +1,76 @@
+"""Descriptions of runs: complete, plain, refused when they are bad."""
+
+import inspect
+import pickle
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+from grokrfm import ModularTask, MultiTask
+from grokrfm.experiments import NetworkRun, RFMRun
+
+FROM_TASK = {"modulus", "n_classes", "n_tasks"}
+TABLE = ((0, 1, 2), (1, 2, 0), (2, 0, 1))
+
+
+@pytest.mark.parametrize("kind", [RFMRun, NetworkRun])
+def test_every_parameter_of_the_estimator_with_its_default(kind):
+    ours = {field.name: field.default for field in fields(kind)}
+    for name, parameter in inspect.signature(kind.estimator).parameters.items():
+        if name not in FROM_TASK:
+            assert ours[name] == parameter.default, name
+
+
+def test_values_become_plain():
+    given = RFMRun(
+        operation=["x+y"], modulus=np.int64(7), seed=np.int32(3), bandwidth=2, keep=np.array([1, 2])
+    )
+    assert given == RFMRun(operation="x+y", modulus=7, seed=3, bandwidth=2.0, keep=(1, 2))
+    assert type(given.modulus) is int and type(given.bandwidth) is float
+    assert pickle.loads(pickle.dumps(given)) == given
+
+
+def test_the_task_and_split_are_those_described():
+    table = RFMRun(table=np.array(TABLE), train_count=4, label_noise=0.5, seed=2, iterations=1)
+    assert table == replace(table) and (table.operation, table.modulus) == ("table", 3)
+    split = ModularTask.from_table(TABLE).split(seed=2, train_count=4, label_noise=0.5)
+    np.testing.assert_array_equal(table.split().y_train, split.y_train)
+    assert split.noisy.sum() == 2
+    shuffled = RFMRun(modulus=5, random_labels=True, seed=1).split()
+    expected = ModularTask("x+y", 5).with_random_labels(1).split(seed=1)
+    np.testing.assert_array_equal(shuffled.y_train, expected.y_train)
+    assert isinstance(RFMRun(operation=("x+y", "x-y"), modulus=5).task(), MultiTask)
+    assert len(table.run()["test_accuracy"]) == 2
+
+
+@pytest.mark.parametrize("kind, unit", [(RFMRun, "iterations"), (NetworkRun, "epochs")])
+def test_a_run_ends_early(kind, unit):
+    run = kind(modulus=5, stop_accuracy=0.0, **{unit: 3})
+    assert len(run.run()["test_accuracy"]) == 1
+    assert len(replace(run, stop_accuracy=1.0, seed=1).run()["test_accuracy"]) >= 2
+
+
+@pytest.mark.parametrize(
+    "kind, values, message",
+    [
+        (RFMRun, {"operation": "x%y"}, "operation: expected one of"),
+        (RFMRun, {"operation": "x/y", "modulus": 6}, "prime"),
+        (RFMRun, {"modulus": 1}, "modulus: expected an integer >= 2, got 1"),
+        (RFMRun, {"train_fraction": 1.5}, r"train_fraction: expected a number in \(0, 1\)"),
+        (RFMRun, {"train_count": 0}, "train_count: expected an integer >= 1, got 0"),
+        (RFMRun, {"label_noise": 1}, r"label_noise: expected a number in \[0, 1\), got 1"),
+        (RFMRun, {"stop_accuracy": 2.0}, r"stop_accuracy: expected a number in \[0, 1\], got 2"),
+        (RFMRun, {"kernel": "linear"}, "kernel: expected one of"),
+        (RFMRun, {"keep": (31,)}, "keep: expected an integer from 0 to 30, got 31"),
+        (RFMRun, {"random_circulant": 1}, "random_circulant: expected True or False, got 1"),
+        (RFMRun, {"operation": ("x+y", "x-y"), "enforce": True}, "enforce: expected False"),
+        (RFMRun, {"table": TABLE, "random_circulant": True}, "random_circulant: expected False"),
+        (RFMRun, {"table": TABLE, "modulus": 5}, "modulus: expected that of the table, 3, got 5"),
+        (RFMRun, {"table": TABLE, "operation": "x-y"}, "operation: expected none beside a table"),
+        (NetworkRun, {"operation": ("x+y", "x-y")}, "task: expected one operation, got 2"),
+        (NetworkRun, {"activation": "sine"}, "activation: expected one of"),
+    ],
+)
+def test_bad_descriptions_are_refused(kind, values, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        kind(**{"modulus": 7, **values} if "table" not in values else values)
