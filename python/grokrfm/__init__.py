@@ -5,7 +5,7 @@ from . import signals  # noqa: F401  # first, for Ctrl-C while the rest is impor
 # isort: split
 from . import features, figures, fourier
 from ._version import __version__
-from .experiments import load, load_run
+from .experiments import NetworkRun, RFMRun, SweepTable, load, load_run, sweep
 from .network import Epoch, FCNClassifier, NetworkMeasures
 from .operations import CustomKernel, build_info
 from .rfm import FeatureMeasures, RFMClassifier, Round, SolverWarning, fit_many
@@ -20,12 +20,15 @@ __all__ = [
     "ModularTask",
     "MultiTask",
     "NetworkMeasures",
+    "NetworkRun",
     "NotFittedError",
     "Progress",
     "RFMClassifier",
+    "RFMRun",
     "Round",
     "SolverWarning",
     "Split",
+    "SweepTable",
     "__version__",
     "build_info",
     "features",
@@ -34,4 +37,5 @@ __all__ = [
     "fourier",
     "load",
     "load_run",
+    "sweep",
 ]

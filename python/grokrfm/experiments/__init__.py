@@ -1,9 +1,11 @@
-"""Experiments by description, the store of their results, the folder of a run."""
+"""Experiments by description, sweeps over many, the store of results, the folder of a run."""
 
 from .descriptions import Experiment, NetworkRun, Result, RFMRun
 from .folder import CHANGEABLE, COMPLETE, INTERRUPTED, RunFolder, new_folder
 from .models import load, load_run
 from .store import ResultStore
+from .sweep import sweep
+from .table import SweepTable
 
 __all__ = [
     "CHANGEABLE",
@@ -15,7 +17,9 @@ __all__ = [
     "Result",
     "ResultStore",
     "RunFolder",
+    "SweepTable",
     "load",
     "load_run",
     "new_folder",
+    "sweep",
 ]

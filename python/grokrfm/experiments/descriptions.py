@@ -79,7 +79,8 @@ class _TaskRun:
         task = self.task()
         if self.random_circulant and (isinstance(task, MultiTask) or self.table is not None):
             raise ValueError(
-                f"random_circulant: expected False without one named operation, got {self.operation}"
+                f"random_circulant: expected False without one named operation, got "
+                f"{self.operation!r}"
             )
         if self.train_count is None:
             check_fraction("train_fraction", self.train_fraction)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..experiments import Experiment, Result, ResultStore
+from ..experiments import Experiment, ResultStore, sweep
 from ..files import locked, remove_parts, write_atomically
 from ..operations import build_info
 from . import network, rfm
@@ -82,45 +82,38 @@ def make_figures(
 
 def _make(chosen: Sequence[Figure], output: Path, settings: Settings) -> float:
     """Make figures in a folder that is there and locked; return the seconds of `make_figures`."""
-    from tqdm import tqdm
-
     began = time.perf_counter()
     store, report = ResultStore(output / "runs"), Report(output / "figures.json")
     all_series = [figure.series(settings) for figure in chosen]
     needed = {run for series in all_series for over_seeds in series.values() for run in over_seeds}
-    missing = [run for run in needed if not store.path(run).exists()]
-    results: dict[Experiment, Result] = {}
-    bar_format = "{desc}{percentage:3.0f} % |{bar}| {elapsed} passed, {remaining} left"
-    with tqdm(total=sum(run.cost for run in missing), bar_format=bar_format) as bar:
-        for figure, series in zip(chosen, all_series, strict=True):
-            bar.set_description(f"figure {figure.name}")
-            runs = list(dict.fromkeys(run for over_seeds in series.values() for run in over_seeds))
-            for run in runs:
-                if run not in results:
-                    results[run] = store.result(run)
-                    bar.update(run.cost if run in missing else 0)
-            data = figure.collect(series, results)
-            picture = np.ravel([figure.plot(data)])[0].figure
-            picture.suptitle(figure.title)
-            stem = output / f"figure_{figure.name}"
-            write_atomically(
-                stem.with_suffix(".png"), partial(picture.savefig, format="png", dpi=130)
-            )
-            write_atomically(stem.with_suffix(".npz"), partial(_save, data))
-            report.add(
-                figure.name,
-                {
-                    "title": figure.title,
-                    "quick": settings.quick,
-                    "seeds": settings.n_seeds,
-                    "runs": len(runs),
-                    "run_seconds": _seconds(results[run] for run in runs),
-                    "machine": build_info(),
-                },
-            )
-    seconds = time.perf_counter() - began + _seconds(results[run] for run in needed - {*missing})
-    report.add("total", {"figures": len(chosen), "runs": len(needed), "seconds": round(seconds, 1)})
-    return seconds
+    there = {run for run in needed if store.path(run).exists()}
+    seconds_of: dict[Experiment, float] = {}
+    for figure, series in zip(chosen, all_series, strict=True):
+        runs = list(dict.fromkeys(run for over_seeds in series.values() for run in over_seeds))
+        table = sweep(runs, folder=store.folder, errors="raise", progress=f"figure {figure.name}")
+        results = dict(table.histories())
+        seconds = {run: float(result["run_seconds"]) for run, result in results.items()}
+        seconds_of |= seconds
+        data = figure.collect(series, results)
+        picture = np.ravel([figure.plot(data)])[0].figure
+        picture.suptitle(figure.title)
+        stem = output / f"figure_{figure.name}"
+        write_atomically(stem.with_suffix(".png"), partial(picture.savefig, format="png", dpi=130))
+        write_atomically(stem.with_suffix(".npz"), partial(_save, data))
+        report.add(
+            figure.name,
+            {
+                "title": figure.title,
+                "quick": settings.quick,
+                "seeds": settings.n_seeds,
+                "runs": len(runs),
+                "run_seconds": round(sum(seconds.values()), 2),
+                "machine": build_info(),
+            },
+        )
+    total = time.perf_counter() - began + sum(seconds_of[run] for run in there)
+    report.add("total", {"figures": len(chosen), "runs": len(needed), "seconds": round(total, 1)})
+    return total
 
 
 class Report:
@@ -149,10 +142,6 @@ class Report:
     def _write(self) -> None:
         text = json.dumps(self._entries, indent=1) + "\n"
         write_atomically(self._path, lambda file: file.write(text.encode()))
-
-
-def _seconds(results: Iterable[Result]) -> float:
-    return round(sum(float(result["run_seconds"]) for result in results), 2)
 
 
 def _save(data: Numbers, file: BinaryIO) -> None:
