@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,11 +27,19 @@ _logger = logging.getLogger("grokrfm")
 
 
 @dataclass(frozen=True)
+class Recipe:
+    """How the columns of a run are made, with which backend; two of one name are the same."""
+
+    name: str
+    make: MakeColumns = field(compare=False)
+    backend: str = field(compare=False)
+
+
+@dataclass(frozen=True)
 class Shared:
     """What the parts of a round share; M on the host."""
 
-    make_columns: MakeColumns
-    backend: str
+    recipe: Recipe
     M: NDArray[Any]
 
 
@@ -60,14 +69,21 @@ def divide(
     ]
 
 
+@lru_cache(maxsize=1)
+def _make(recipe: Recipe) -> tuple[Operations, Columns]:
+    """Once a run and process, while its parts come there."""
+    operations = make_operations(recipe.backend).for_few_columns()
+    return operations, recipe.make(operations)
+
+
 def solve(shared: Shared, part: Part) -> SolvedColumns:
     """Do a part. What is returned can travel: arrays on the host, the AGOP known."""
-    operations = make_operations(shared.backend).for_few_columns()
+    operations, columns = _make(shared.recipe)
     device, dtype = operations.device, shared.M.dtype
     with device.own_threads():
         M = device.asarray(shared.M, dtype)
         start = None if part.start is None else device.asarray(part.start, dtype)
-        solved = shared.make_columns(operations).at(M).solve(part.draw, part.pairs, start)
+        solved = columns.at(M).solve(part.draw, part.pairs, start)
         agop = solved.agop() if len(part.draw.classes) else np.zeros_like(shared.M)
         return replace(
             solved,
@@ -103,7 +119,7 @@ def add(parts: Sequence[SolvedColumns]) -> SolvedColumns:
 class ColumnsInParts:
     """`Columns` whose solves go to workers; with M also `ColumnsOfMetric`."""
 
-    make_columns: MakeColumns
+    recipe: Recipe
     operations: Operations
     workers: Workers
     M: Any = None
@@ -113,7 +129,7 @@ class ColumnsInParts:
 
     def solve(self, draw: Draw, pairs: NDArray[np.int64], start: Any = None) -> SolvedColumns:
         device, dtype = self.operations.device, self.M.dtype
-        shared = Shared(self.make_columns, self.workers.backend, device.to_numpy(self.M))
+        shared = Shared(self.recipe, device.to_numpy(self.M))
         start = None if start is None else device.to_numpy(start)
         parts = divide(draw, pairs, start, self.workers.count())
         solved = add(self.workers.results(solve, shared, parts))
@@ -150,6 +166,10 @@ class Workers:
             _logger.warning("executor: it does not tell how many workers it has, taken to be 2")
         self._error: Exception | None = None  # the last one of the executor
         self._lost = False
+
+    def columns(self, make: MakeColumns, operations: Operations) -> Columns:
+        """The columns of the run, with those operations for what is done here."""
+        return ColumnsInParts(Recipe(uuid4().hex, make, self.backend), operations, self)
 
     def count(self) -> int:
         """How many parts can be worked on at a time."""

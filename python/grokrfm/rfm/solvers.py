@@ -17,7 +17,7 @@ from .conjugate_gradients import ConjugateGradientMachine
 from .evaluation import DenseEvaluator, Evaluator, Machine
 from .grid import GridEvaluator
 from .grid_columns import GridColumns
-from .parts import ColumnsInParts, Workers
+from .parts import Workers
 from .sampled import SampledMachine
 from .sampling import Sampling
 from .settings import Settings
@@ -46,8 +46,8 @@ def pairs_obstacle(data: PairData) -> str | None:
     """Why the training and evaluation pairs are no set of places on the grid, or None."""
     if data.n_tasks > 1:
         return "inputs with a task bit are not pairs"
-    pairs = np.concatenate([data.train, data.test]) @ [data.modulus, 1]
-    if len(np.unique(pairs)) < len(pairs):
+    pairs = np.sort(np.concatenate([data.train, data.test]) @ [data.modulus, 1])
+    if (pairs[1:] == pairs[:-1]).any():
         return "a pair is given more than once among training and evaluation pairs"
     return None
 
@@ -124,7 +124,7 @@ def make_machine(
             tolerance=tolerance,
             pair_tolerance=PAIR_TOLERANCE if quadratic_form(kernel) else PAIR_TOLERANCE_OF_OTHERS,
         )
-        columns = ColumnsInParts(of_run, operations, workers) if workers else of_run(operations)
+        columns = workers.columns(of_run, operations) if workers else of_run(operations)
         drawn = sampling.pairs(len(data.test))
         return SampledMachine(operations, columns, data, drawn, dtype)
     form = quadratic_form(kernel)
