@@ -217,10 +217,12 @@ class Workers:
         futures, done = {}, {}
         try:
             try:
-                everywhere = self._on_workers(shared, broadcast=True)
-                for i, part in parts.items():
-                    given = function, everywhere, self._on_workers(part)
-                    futures[i] = self._executor.submit(_outcome, *given)
+                with warnings.catch_warnings():
+                    # Dask advises to scatter what is large. But a scattered array dies with the
+                    # worker that has it, and what waits for it may wait for ever.
+                    warnings.filterwarnings("ignore", "Sending large graph")
+                    for i, part in parts.items():
+                        futures[i] = self._executor.submit(_outcome, function, shared, part)
             except Exception as error:
                 self._error = error
             for i, future in futures.items():
@@ -236,13 +238,6 @@ class Workers:
         finally:
             for future in futures.values():
                 future.cancel()
-
-    def _on_workers(self, given: Any, broadcast: bool = False) -> Any:
-        """What to submit in its place: with Dask, which is slow with large arguments, a future."""
-        if self._client is None:
-            return given
-        [future] = self._client.scatter([given], broadcast=broadcast, hash=False)
-        return future
 
 
 def _outcome(
