@@ -61,9 +61,12 @@ struct Solutions {
     T* of(std::ptrdiff_t c, std::ptrdiff_t k) const { return data + (c * depth + k) * n; }
 };
 
-// Further right-hand sides, k x n, and the relative residual at which they are done. It is that of
-// the recursion where the tolerance is 1000 units of the last place or more: the two differ by some
-// units then, and the operator is applied once less.
+// Further right-hand sides, k x n, and the relative residual at which they are done.
+//
+// A residual is computed from the solution, by applying the operator once more, where the tolerance
+// is less than 1000 units of the last place. Above that, where the residual of the recursion
+// differs from it by far less than the tolerance, it is computed for one block of classes in each
+// thread, and for the following ones too until a block confirms the recursion.
 template <class T>
 struct Targets {
     Matrix<const T> rows;

@@ -15,7 +15,7 @@ from grokrfm import ModularTask, RFMClassifier
 FILE = Path(__file__).parent / "figures" / "sampling.npz"
 SEEDS = range(3)
 # modulus, training fraction, rounds
-PANELS = ((61, 0.5, 30), (61, 0.38, 60), (199, 0.5, 20))
+PANELS = ((61, 0.5, 30), (61, 0.38, 60), (199, 0.5, 20), (199, 0.25, 45))
 DRAWN = (2, 4, 8, 12, 16, 24)
 
 
@@ -75,7 +75,7 @@ def plot(curves):
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, 3, figsize=(13, 4), layout="constrained")
+    figure, axes = plt.subplots(2, 2, figsize=(11, 8), layout="constrained")
     colors = plt.get_cmap("viridis")(np.linspace(0, 0.9, len(DRAWN)))
     for ax, (p, fraction, _) in zip(axes.flat, PANELS, strict=True):
         lines = [(f"m{m}", f"m = {m}", {"color": c}) for m, c in zip(DRAWN, colors, strict=True)]
@@ -93,7 +93,7 @@ def plot(curves):
             )
         ax.set(xlabel="iteration", ylabel="test accuracy (%)", ylim=(-2, 102))
         ax.set_title(f"p = {p}, {fraction:g} of all pairs trained")
-    axes[0].legend(frameon=False, fontsize=8)
+    axes[0, 0].legend(frameon=False, fontsize=8)
     figure.savefig(FILE.with_suffix(".png"), dpi=110)
 
 

@@ -95,13 +95,14 @@ static void weighted_squares(BlockShape shape, const T* v, const T* grid, double
     sum_weighted(shape, v, grid, result, [](T x) { return x * x; });
 }
 
-// From products = V [D | B'] and the line sums r, s of V: stacked = [V D + diag(r) B; diag(s) D]
-// and, per class, the column sums of A o V B' and of B o V D.
+// From products = V [D | B'] and the line sums r, s of V: stacked = [V D + diag(r) B; diag(s) D],
+// 2p x (m pitch) in panels of so many columns, and, per class, the column sums of A o V B' and of
+// B o V D.
 template <class T>
 static void combine_products(BlockShape shape, const T* __restrict products,
                              const T* __restrict sums, const T* __restrict columns,
                              const T* __restrict a, const T* __restrict b, const T* __restrict d,
-                             T* __restrict stacked, T* __restrict diagonals) {
+                             std::ptrdiff_t panel, T* __restrict stacked, T* __restrict diagonals) {
     const std::ptrdiff_t pitch = shape.pitch;
     set_zero(diagonals, 2 * shape.m * pitch);
     for (std::ptrdiff_t row = 0; row < shape.rows(); ++row) {
@@ -111,16 +112,23 @@ static void combine_products(BlockShape shape, const T* __restrict products,
         const T* __restrict a_row = a + x * pitch;
         const T* __restrict b_row = b + x * pitch;
         const T* __restrict d_row = d + x * pitch;
-        T* __restrict top = stacked + row * pitch;
-        T* __restrict bottom = top + shape.size();
         T* __restrict w11 = diagonals + c * 2 * pitch;
         T* __restrict w22 = w11 + pitch;
         const T r = sums[row], s = columns[c * pitch + x];
-        for (std::ptrdiff_t y = 0; y < pitch; ++y) {
-            top[y] = vd[y] + r * b_row[y];
-            bottom[y] = s * d_row[y];
-            w11[y] += a_row[y] * vb[y];
-            w22[y] += b_row[y] * vd[y];
+        std::ptrdiff_t at = c * pitch % panel;
+        T* __restrict top = stacked + (c * pitch / panel * 2 * shape.p + x) * panel;
+        for (std::ptrdiff_t y = 0; y < pitch; y += lanes, at += lanes) {
+            if (at == panel) {
+                at = 0;
+                top += 2 * shape.p * panel;
+            }
+            T* __restrict bottom = top + shape.p * panel;
+            for (std::ptrdiff_t k = 0; k < lanes; ++k) {
+                top[at + k] = vd[y + k] + r * b_row[y + k];
+                bottom[at + k] = s * d_row[y + k];
+                w11[y + k] += a_row[y + k] * vb[y + k];
+                w22[y + k] += b_row[y + k] * vd[y + k];
+            }
         }
     }
 }
@@ -218,6 +226,16 @@ static void subtract_coarse(BlockShape shape, const T* __restrict coarse,
                 parts[k] += z * residual[y + k];
             }
         result[c] += static_cast<double>(sum_of(parts));
+    }
+}
+
+// out += factor[c] V
+template <class T>
+static void add_scaled_classes(BlockShape shape, const T* __restrict factor, const T* __restrict v,
+                               T* __restrict out) {
+    for (std::ptrdiff_t row = 0; row < shape.rows(); ++row, v += shape.pitch, out += shape.pitch) {
+        const T scale = factor[row % shape.m];
+        for (std::ptrdiff_t y = 0; y < shape.pitch; ++y) out[y] += scale * v[y];
     }
 }
 

@@ -24,6 +24,7 @@
 // makes f of out and `diagonals`.
 #pragma once
 
+#include <utility>
 #include <vector>
 
 #include "../common/grid_entries.h"
@@ -56,6 +57,33 @@ std::vector<T> side_by_side(const std::vector<T>& left, const std::vector<T>& ri
     return result;
 }
 
+constexpr std::ptrdiff_t cached_bytes = 32 << 10;  // those of a first-level cache
+
+// Whether 2p rows of a panel stay in the cache: then products in panels are faster than BLAS.
+template <class T>
+bool panels_serve(std::ptrdiff_t p) {
+    const std::ptrdiff_t columns = loops<T>().panel_columns;
+    return 2 * p * columns * static_cast<std::ptrdiff_t>(sizeof(T)) <= cached_bytes;
+}
+
+// A grid, or two side by side, as the right factor of products: p x columns.
+template <class T>
+struct RightFactor {
+    RightFactor(std::vector<T> matrix, std::ptrdiff_t p)
+        : rows(std::move(matrix)), columns(static_cast<std::ptrdiff_t>(rows.size()) / p) {
+        if (!panels_serve<T>(p)) return;
+        const std::ptrdiff_t panel = loops<T>().panel_columns;
+        panels = zeros<T>(block_count(columns, panel) * p * panel);
+        for (std::ptrdiff_t row = 0; row < p; ++row)
+            for (std::ptrdiff_t column = 0; column < columns; ++column)
+                panels[static_cast<std::size_t>((column / panel * p + row) * panel +
+                                                column % panel)] =
+                    rows[static_cast<std::size_t>(row * columns + column)];
+    }
+    std::vector<T> rows, panels;
+    std::ptrdiff_t columns;
+};
+
 // What the work on a block needs besides the block itself.
 template <class T>
 struct BlockBuffers {
@@ -66,7 +94,7 @@ struct BlockBuffers {
           norm_sums(static_cast<std::size_t>(shape.m), 0.0),
           dots(norm_sums),
           right_products(zeros<T>(2 * shape.size())),
-          stacked(zeros<T>(2 * shape.size())),
+          stacked(zeros<T>(2 * shape.p * (shape.m * shape.pitch + loops<T>().panel_columns))),
           diagonals(zeros<T>(2 * shape.m * shape.pitch)),
           lines(zeros<T>(2 * shape.rows())) {}
 
@@ -74,7 +102,7 @@ struct BlockBuffers {
     std::vector<T> offset;                // m, norms t
     std::vector<double> norm_sums, dots;  // m, t and V . f
     std::vector<T> right_products;        // p x m x 2 x pitch
-    std::vector<T> stacked;               // 2 x p x m x pitch, [V D + diag(r) B; diag(s) D]
+    std::vector<T> stacked;               // 2p x (m pitch) in panels, or as one
     std::vector<T> diagonals;             // m x 2 x pitch, the diagonals of W11 and of W22
     std::vector<T> lines;                 // 2p x m, a 2p x 2p matrix times [r; s]
 };
@@ -93,10 +121,12 @@ class GridOperator {
           norms_(static_cast<T>(form.norms)),
           m_(m),
           a_(make_grid<T>(p, pitch, [&](auto x, auto y) { return m.row(x)[y]; })),
-          b_(make_grid<T>(p, pitch, [&](auto x, auto y) { return m.row(x)[p + y]; })),
           d_(make_grid<T>(p, pitch, [&](auto x, auto y) { return m.row(p + x)[p + y]; })),
+          b_(make_grid<T>(p, pitch, [&](auto x, auto y) { return m.row(x)[p + y]; }), p),
           right_(side_by_side(
-              d_, make_grid<T>(p, pitch, [&](auto x, auto y) { return m.row(y)[p + x]; }), pitch)),
+                     d_, make_grid<T>(p, pitch, [&](auto x, auto y) { return m.row(y)[p + x]; }),
+                     pitch),
+                 p),
           squares_(zeros<T>(4 * p * p)),
           shifted_norms_(make_grid<T>(p, pitch,
                                       [&](auto x, auto y) {
@@ -126,6 +156,16 @@ class GridOperator {
         });
     }
 
+    // out = V R, (p m) x columns.
+    void multiply_right(BlockShape shape, const T* v, const RightFactor<T>& right, T* out) const {
+        if (right.panels.empty())
+            multiply('N', 'N', shape.rows(), right.columns, p, v, pitch, right.rows.data(),
+                     right.columns, 0, out, right.columns);
+        else
+            loops<T>().multiply_panels({v, pitch, 1}, shape.rows(), p, right.panels.data(),
+                                       right.columns, false, out, right.columns);
+    }
+
     // out = f(V) on all pairs; leaves V . f in the buffers.
     void apply(BlockShape shape, const T* v, BlockBuffers<T>& buffers, T* out) const {
         loops<T>().line_sums(shape, v, buffers.sums.data(), buffers.columns.data());
@@ -135,18 +175,28 @@ class GridOperator {
     // The same, given the line sums of V in the buffers.
     void apply_to_summed(BlockShape shape, const T* v, BlockBuffers<T>& buffers, T* out) const {
         sum_norms(shape, v, buffers);
-        T* products = buffers.right_products.data();
-        multiply('N', 'N', shape.rows(), 2 * pitch, p, v, pitch, right_.data(), 2 * pitch, 0,
-                 products, 2 * pitch);
-        loops<T>().combine_products(shape, products, buffers.sums.data(), buffers.columns.data(),
-                                    a_.data(), b_.data(), d_.data(), buffers.stacked.data(),
-                                    buffers.diagonals.data());
+        T *products = buffers.right_products.data(), *stacked = buffers.stacked.data();
         const std::ptrdiff_t width = shape.m * pitch;
-        multiply('N', 'N', p, width, 2 * p, m_.data, 2 * p, buffers.stacked.data(), width, 0, out,
-                 width);
-        for (std::ptrdiff_t c = 0; c < shape.m; ++c)
-            multiply('T', 'N', p, pitch, p, products + (2 * c + 1) * pitch, 2 * width, b_.data(),
-                     pitch, 1, out + c * pitch, width);
+        multiply_right(shape, v, right_, products);
+        const bool in_panels = panels_serve<T>(p);
+        loops<T>().combine_products(shape, products, buffers.sums.data(), buffers.columns.data(),
+                                    a_.data(), b_.rows.data(), d_.data(),
+                                    in_panels ? loops<T>().panel_columns : width, stacked,
+                                    buffers.diagonals.data());
+        if (in_panels)
+            loops<T>().multiply_panels({m_.data, 2 * p, 1}, p, 2 * p, stacked, width, false, out,
+                                       width);
+        else
+            multiply('N', 'N', p, width, 2 * p, m_.data, 2 * p, stacked, width, 0, out, width);
+        for (std::ptrdiff_t c = 0; c < shape.m; ++c) {
+            const T* vb = products + (2 * c + 1) * pitch;  // its transpose is the left factor
+            if (in_panels)
+                loops<T>().multiply_panels({vb, 1, 2 * width}, p, p, b_.panels.data(), pitch, true,
+                                           out + c * pitch, width);
+            else
+                multiply('T', 'N', p, pitch, p, vb, 2 * width, b_.rows.data(), pitch, 1,
+                         out + c * pitch, width);
+        }
         add_squares(shape, buffers);
         loops<T>().finish_outputs(shape, buffers.diagonals.data(), pairs_, buffers.offset.data(),
                                   shifted_norms_.data(), v, out, buffers.dots.data());
@@ -187,9 +237,10 @@ class GridOperator {
 
     const int team_;
     const T pairs_, norms_;
-    const Matrix<const T> m_;                 // its first p rows are [A | B]
-    const std::vector<T> a_, b_, d_, right_;  // right_ = [D | B']
-    std::vector<T> squares_;                  // M o M
+    const Matrix<const T> m_;  // its first p rows are [A | B]
+    const std::vector<T> a_, d_;
+    const RightFactor<T> b_, right_;  // right_ = [D | B']
+    std::vector<T> squares_;          // M o M
     const std::vector<T> shifted_norms_, diagonal_;
 };
 

@@ -24,7 +24,8 @@ class ThreadShare {
           q12_(block_of_q(0, p_)),
           q_right_(
               side_by_side(make_grid<T>(p_, pitch_, [&](auto x, auto y) { return q()(y, p_ + x); }),
-                           block_of_q(p_, p_), pitch_)) {
+                           block_of_q(p_, p_), pitch_),
+              p_) {
         for (auto* grid : {&s11_, &s12_, &s22_}) *grid = zeros<T>(p_ * pitch_);
         line_products_ = zeros<T>(4 * p_ * p_);
         sums_.zqz = zeros<T>(4 * p_ * p_);
@@ -109,8 +110,7 @@ class ThreadShare {
         T* left = solver_.direction.data();
         loops<T>().line_sums(shape, v, buffers.sums.data(), buffers.columns.data());
         const auto& map = round_.map;
-        map.multiply('N', 'N', shape.rows(), 2 * pitch_, p_, v, pitch_, q_right_.data(), 2 * pitch_,
-                     0, products, 2 * pitch_);
+        map.multiply_right(shape, v, q_right_, products);
         map.multiply('N', 'N', p_, width, p_, q11_.data(), pitch_, v, width, 0, h, width);
         for (std::ptrdiff_t c = 0; c < m; ++c)
             map.multiply('N', 'N', p_, pitch_, p_, products + c * 2 * pitch_, m * 2 * pitch_,
@@ -163,7 +163,8 @@ class ThreadShare {
     const GridRound<T>& round_;
     std::ptrdiff_t p_, pitch_;
     GridSolver<T> solver_;
-    std::vector<T> q11_, q12_, q_right_;  // blocks of Q; q_right_ = [Q12' | Q22]
+    std::vector<T> q11_, q12_;  // blocks of Q
+    RightFactor<T> q_right_;    // [Q12' | Q22]
     std::vector<T> s11_, s12_, s22_, line_products_;
     GridSums<T> sums_;
 };

@@ -176,8 +176,10 @@ class GridSolver {
             const double before = worst();
             if (before <= tolerance_) return;
             left -= iterate(left);
-            if (recursion_serves() && worst() <= tolerance_) return;
+            const bool done = worst() <= tolerance_;
+            if (done && recursion_serves()) return;
             evaluate();
+            recursion_agrees_ = done && worst() <= tolerance_;
             if (is_last_pass(before, worst())) return;
         }
     }
@@ -199,6 +201,8 @@ class GridSolver {
             for (std::size_t c = 0; c < classes.size(); ++c)
                 step[c] = static_cast<T>(classes[c].step_length(curvature[c], tolerance_));
             take_step(step, image);
+            if (row_ < round_.classes && tolerance_allows_recursion())
+                loops<T>().add_scaled_classes(shape, step.data(), image.data(), outputs.data());
             if (interrupted()) throw Interrupted{};
             if (done == most || worst() <= tolerance_) return done;
         }
@@ -291,11 +295,16 @@ class GridSolver {
         return result;
     }
 
-    // Whether the residual of the recursion does for the true one: a target's outputs are not asked
-    // for, and its tolerance may be far above rounding errors.
+    // Whether the residual of the recursion does for the true one, and the outputs that were added
+    // up step by step for those of the solution: of a target, whose outputs are not asked for, and
+    // of classes once the recursion was right about a block of them.
     bool recursion_serves() const {
-        return row_ >= round_.classes &&
-               tolerance_ >= 1000 * static_cast<double>(std::numeric_limits<T>::epsilon());
+        return tolerance_allows_recursion() && (row_ >= round_.classes || recursion_agrees_);
+    }
+
+    // Far above rounding errors.
+    bool tolerance_allows_recursion() const {
+        return tolerance_ >= 1000 * static_cast<double>(std::numeric_limits<T>::epsilon());
     }
 
     double target_squares(std::ptrdiff_t column) const {
@@ -334,6 +343,7 @@ class GridSolver {
     std::vector<T> start_;  // of one class, the training pairs in row-major order
     std::ptrdiff_t row_ = 0;
     double tolerance_ = 0;
+    bool recursion_agrees_ = false;  // of the last block of classes that was evaluated
 };
 
 }  // namespace grokrfm

@@ -20,8 +20,10 @@ void kernel_matrix(const KernelChoice& kernel, Matrix<const T> feature_matrix, A
     const bool symmetric = other == nullptr;
     const Points<T> rows(feature_matrix, inputs);
     const Points<T> columns(feature_matrix, symmetric ? inputs : *other);
-    parallel_for(block_count(rows.size, tile), threads, [&](std::ptrdiff_t block, int) {
-        const std::ptrdiff_t first = block * tile, last = std::min(first + tile, rows.size);
+    const std::ptrdiff_t height =  // every thread has a share of few rows
+        symmetric ? tile : std::clamp<std::ptrdiff_t>(block_count(rows.size, threads), 1, tile);
+    parallel_for(block_count(rows.size, height), threads, [&](std::ptrdiff_t block, int) {
+        const std::ptrdiff_t first = block * height, last = std::min(first + height, rows.size);
         // The symmetric case starts at the diagonal tile and mirrors what lies beyond it.
         const std::ptrdiff_t begin = symmetric ? first : 0, width = columns.size - begin;
         std::vector<T> table(rows.table_size());

@@ -22,6 +22,7 @@ static constexpr Loops<T> table() {
     loops.panel_rows = panel_rows;
     loops.panel_columns = panel_columns<T>;
     loops.scale_panel = scale_panel<T>;
+    loops.multiply_panels = multiply_panels<T>;
     loops.multiply_panel = multiply_panel<T>;
     loops.apply_value = apply_value<T>;
     loops.apply_slopes = apply_slopes<T>;
@@ -36,6 +37,7 @@ static constexpr Loops<T> table() {
     loops.negate_image = negate_image<T>;
     loops.advance = advance<T>;
     loops.subtract_coarse = subtract_coarse<T>;
+    loops.add_scaled_classes = add_scaled_classes<T>;
     loops.scale_start = scale_start<T>;
     loops.turn = turn<T>;
     loops.keep_best = keep_best<T>;

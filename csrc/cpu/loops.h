@@ -31,6 +31,13 @@ struct Step {
     T mean_rate, root_scale;
 };
 
+// The left factor of a product: entry (i, k) is data[i * row_stride + k * step].
+template <class T>
+struct PanelFactor {
+    const T* data;
+    std::ptrdiff_t row_stride, step;
+};
+
 template <class T>
 struct Loops {
     using Size = std::ptrdiff_t;
@@ -44,6 +51,8 @@ struct Loops {
     // Products of rows with a panel, (size, panel_columns): see row_loops.h.
     Size panel_rows, panel_columns;
     void (*scale_panel)(const T* factors, const T* panel, Size size, T* out);
+    void (*multiply_panels)(PanelFactor<T> left, Size rows, Size size, const T* panels,
+                            Size columns, bool add, T* out, Size out_stride);
     void (*multiply_panel)(const T* const* rows, Size size, const T* panel, T* sums);
     void (*apply_value)(const KernelChoice&, const T* q_x, T q_z, Size size, T* s);
     void (*apply_slopes)(const KernelChoice&, const T* q_x, T q_z, Size size, T* s, T* d_q);
@@ -55,7 +64,8 @@ struct Loops {
     void (*weighted_sums)(BlockShape, const T* v, const T* grid, double* result);
     void (*weighted_squares)(BlockShape, const T* v, const T* grid, double* result);
     void (*combine_products)(BlockShape, const T* products, const T* sums, const T* columns,
-                             const T* a, const T* b, const T* d, T* stacked, T* diagonals);
+                             const T* a, const T* b, const T* d, Size panel, T* stacked,
+                             T* diagonals);
     void (*finish_outputs)(BlockShape, const T* diagonals, T pairs, const T* offset,
                            const T* shifted_norms, const T* v, T* f, double* result);
     void (*negate_image)(BlockShape, const T* f, const T* v, const T* mask, T ridge, T* residual);
@@ -65,6 +75,7 @@ struct Loops {
     void (*subtract_coarse)(BlockShape, const T* coarse, const T* coarse_columns,
                             const T* inverse_diagonal, const T* residual, T* scaled,
                             double* result);
+    void (*add_scaled_classes)(BlockShape, const T* factor, const T* v, T* out);
     void (*scale_start)(BlockShape, const T* factor, T* v);
     void (*turn)(BlockShape, const T* factor, const T* scaled, T* direction, T* sums, T* columns);
     void (*keep_best)(BlockShape, const T* f, std::int32_t first_class, T* best,

@@ -88,27 +88,69 @@ static void scale_panel(const T* __restrict factors, const T* __restrict panel, 
     }
 }
 
+// R rows times a panel, for `multiply_panels`: the sums stay in registers. An entry of a row is
+// `step` from the last one.
+template <class T, int R>
+static void multiply_tile(const T* const* rows, std::ptrdiff_t step, std::ptrdiff_t size,
+                          const T* __restrict panel, std::ptrdiff_t columns, bool add, T* out,
+                          std::ptrdiff_t out_stride) {
+    using V = typename Vector<T>::Type;
+    const T* entries[R];
+    for (int r = 0; r < R; ++r) entries[r] = rows[r];
+    V first[R] = {}, second[R] = {};
+    for (std::ptrdiff_t k = 0; k < size; ++k) {
+        const V* pair = reinterpret_cast<const V*>(panel + k * panel_columns<T>);
+        const V a = pair[0], b = pair[1];
+        for (int r = 0; r < R; ++r) {
+            const T factor = *entries[r];
+            entries[r] += step;
+            first[r] += factor * a;
+            second[r] += factor * b;
+        }
+    }
+    for (int r = 0; r < R; ++r, out += out_stride) {
+        T sums[panel_columns<T>];
+        const bool whole = columns == panel_columns<T> && !add;
+        V* both = reinterpret_cast<V*>(whole ? out : sums);
+        both[0] = first[r], both[1] = second[r];
+        if (add)
+            for (std::ptrdiff_t j = 0; j < columns; ++j) out[j] += sums[j];
+        else if (!whole)
+            for (std::ptrdiff_t j = 0; j < columns; ++j) out[j] = sums[j];
+    }
+}
+
+// out = left right (+ out), rows x columns, with the right factor, size x columns, in panels.
+template <class T>
+static void multiply_panels(PanelFactor<T> left, std::ptrdiff_t rows, std::ptrdiff_t size,
+                            const T* panels, std::ptrdiff_t columns, bool add, T* out,
+                            std::ptrdiff_t out_stride) {
+    constexpr decltype(&multiply_tile<T, 1>) tiles[panel_rows] = {
+        multiply_tile<T, 1>, multiply_tile<T, 2>, multiply_tile<T, 3>,
+        multiply_tile<T, 4>, multiply_tile<T, 5>, multiply_tile<T, 6>};
+    // Blocks of rows of sizes that differ by one at most.
+    const std::ptrdiff_t blocks = (rows + panel_rows - 1) / panel_rows;
+    for (std::ptrdiff_t j = 0; j < columns;
+         j += panel_columns<T>, panels += size * panel_columns<T>) {
+        const std::ptrdiff_t width =
+            columns - j < panel_columns<T> ? columns - j : panel_columns<T>;
+        for (std::ptrdiff_t block = 0; block < blocks; ++block) {
+            const std::ptrdiff_t row = block * rows / blocks, next = (block + 1) * rows / blocks;
+            const T* from[panel_rows];
+            for (std::ptrdiff_t r = row; r < next; ++r)
+                from[r - row] = left.data + r * left.row_stride;
+            const auto tile = tiles[next - row - 1];
+            tile(from, left.step, size, panels, width, add, out + row * out_stride + j, out_stride);
+        }
+    }
+}
+
 // sums = rows panel, (panel_rows, panel_columns)
 template <class T>
 static void multiply_panel(const T* const* rows, std::ptrdiff_t size, const T* __restrict panel,
                            T* __restrict sums) {
-    using V = typename Vector<T>::Type;
-    const V* columns = reinterpret_cast<const V*>(panel);
-    const T *r0 = rows[0], *r1 = rows[1], *r2 = rows[2], *r3 = rows[3], *r4 = rows[4],
-            *r5 = rows[5];
-    V a0{}, a1{}, a2{}, a3{}, a4{}, a5{}, b0{}, b1{}, b2{}, b3{}, b4{}, b5{};
-    for (std::ptrdiff_t i = 0; i < size; ++i) {
-        const V a = columns[2 * i], b = columns[2 * i + 1];
-        a0 += r0[i] * a, b0 += r0[i] * b;
-        a1 += r1[i] * a, b1 += r1[i] * b;
-        a2 += r2[i] * a, b2 += r2[i] * b;
-        a3 += r3[i] * a, b3 += r3[i] * b;
-        a4 += r4[i] * a, b4 += r4[i] * b;
-        a5 += r5[i] * a, b5 += r5[i] * b;
-    }
-    V* out = reinterpret_cast<V*>(sums);
-    out[0] = a0, out[1] = b0, out[2] = a1, out[3] = b1, out[4] = a2, out[5] = b2;
-    out[6] = a3, out[7] = b3, out[8] = a4, out[9] = b4, out[10] = a5, out[11] = b5;
+    multiply_tile<T, panel_rows>(rows, 1, size, panel, panel_columns<T>, false, sums,
+                                 panel_columns<T>);
 }
 
 template <class T, class Kernel>

@@ -31,11 +31,7 @@ class Points {
                 const std::int32_t v = inputs.row(i)[t];
                 index_[static_cast<std::size_t>(t * size + i)] = v < 0 ? absent : v;
             }
-        std::vector<T> table(table_size());
-        for (std::ptrdiff_t i = 0; i < size; ++i) {
-            fill_table(i, table.data());
-            inner_products(table.data(), i, i + 1, norms_.data() + i);
-        }
+        for (std::ptrdiff_t i = 0; i < size; ++i) norms_[static_cast<std::size_t>(i)] = norm(i);
     }
 
     std::size_t table_size() const { return static_cast<std::size_t>(feature_matrix_.rows) + 1; }
@@ -60,6 +56,20 @@ class Points {
     const std::ptrdiff_t size, slots;
 
  private:
+    // Without the table of a point, which takes d steps; summed in its order.
+    T norm(std::ptrdiff_t i) const {
+        const std::ptrdiff_t d = feature_matrix_.rows;
+        T sum = 0;
+        for (std::ptrdiff_t t = 0; t < slots; ++t) {
+            T product = 0;
+            for (std::ptrdiff_t r = 0; r < slots; ++r)
+                if (slot(t)[i] < d && slot(r)[i] < d)
+                    product += feature_matrix_.row(slot(r)[i])[slot(t)[i]];
+            sum += product;
+        }
+        return sum;
+    }
+
     Matrix<const T> feature_matrix_;
     std::vector<std::int32_t> index_;
     std::vector<T> norms_;

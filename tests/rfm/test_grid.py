@@ -19,6 +19,7 @@ from grokrfm.rfm.grid import GridEvaluator
 from grokrfm.tasks import pair_indices
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_limits
 
 REFERENCE, CPP = ArrayOperations(), CppOperations()
 
@@ -204,6 +205,24 @@ def test_compiled_and_array_rounds_take_the_same_steps():
         np.testing.assert_array_equal(compiled.best_class, array.best_class)
         np.testing.assert_allclose(compiled.best, array.best, rtol=1e-6)
         np.testing.assert_allclose(compiled.products, array.products, rtol=1e-6)
+
+
+@pytest.mark.parametrize("start", [0.0, 1.0])
+@pytest.mark.parametrize("case", FAMILY, ids=str)
+def test_outputs_added_up_are_those_of_the_solutions(case, start):
+    """Of three blocks in one thread, the last two trust the recursion that the first confirms."""
+    p, tolerance = 37, 1e-6
+    data, M = make_data(p), metric(np.random.default_rng(3), 2 * p, "definite")
+    grid = GridEvaluator(CPP, quadratic_form(case.kernel(2 * p)), [data], "float64", 0.1, True)
+    solutions = np.full((p, 1, len(data.train)), start)
+    with threadpool_limits(1):
+        _, solved = grid.round(M, solutions, tolerance, 500, [1.0])
+        own = grid._own.copy()
+        _, evaluated = grid.round(M, solutions, tolerance, 0, [])
+    assert (solved.iterations > 3).all() and (solved.residuals <= tolerance).all()
+    np.testing.assert_allclose(own, grid._own, atol=1e-11 * np.abs(own).max())
+    np.testing.assert_allclose(solved.best, evaluated.best, rtol=1e-11)
+    np.testing.assert_allclose(solved.residuals, evaluated.residuals, rtol=1e-4)
 
 
 @pytest.mark.parametrize("operations", [CPP, REFERENCE], ids=["cpp", "array"])
