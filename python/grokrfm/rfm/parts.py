@@ -56,17 +56,11 @@ def divide(
     draw: Draw, pairs: NDArray[np.int64], start: NDArray[Any] | None, count: int
 ) -> list[Part]:
     """So many parts, or fewer if there are fewer columns, with a share of both kinds each."""
-    m, k = len(draw.classes), len(pairs)
-    count = min(count, max(m, k))
-    shares = zip(*(np.array_split(np.arange(each), count) for each in (m, k)), strict=True)
-    return [
-        Part(
-            Draw(draw.classes[classes], draw.weights[classes]),
-            pairs[chosen],
-            None if start is None else start[chosen],
-        )
-        for classes, chosen in shares
-    ]
+    count = min(count, max(len(draw.classes), len(pairs)))
+    split = partial(np.array_split, indices_or_sections=count)  # into views
+    starts = [None] * count if start is None else split(start)
+    of_draw = map(Draw, split(draw.classes), split(draw.weights))
+    return list(map(Part, of_draw, split(pairs), starts))
 
 
 @lru_cache(maxsize=1)
@@ -103,10 +97,11 @@ def add(parts: Sequence[SolvedColumns]) -> SolvedColumns:
         return np.concatenate([piece for kind in zip(*pieces, strict=True) for piece in kind])
 
     first, others = parts[0], parts[1:]
+    agop = sum((part.agop() for part in others), first.agop())
     return SolvedColumns(
         train_sums=sum((part.train_sums for part in others), first.train_sums),
         test_sums=sum((part.test_sums for part in others), first.test_sums),
-        agop=lambda: sum((part.agop() for part in others), first.agop()),
+        agop=partial(np.asarray, agop),
         outputs=np.concatenate([part.outputs for part in parts]),
         solutions=np.concatenate([part.solutions for part in parts]),
         residuals=classes_first("residuals"),
@@ -133,10 +128,11 @@ class ColumnsInParts:
         start = None if start is None else device.to_numpy(start)
         parts = divide(draw, pairs, start, self.workers.count())
         solved = add(self.workers.results(solve, shared, parts))
+        agop = solved.agop
         return replace(
             solved,
-            agop=lambda: device.asarray(solved.agop(), dtype),
-            solutions=device.asarray(solved.solutions, dtype),
+            agop=lambda: device.asarray(agop(), dtype),
+            solutions=device.xp.asarray(solved.solutions),
         )
 
 
