@@ -32,6 +32,7 @@ from ..training import (
     columns,
 )
 from .fitted import FittedRFM
+from .parts import Workers
 from .requirements import require_memory
 from .rounds import run_rounds
 from .run import Callback, Run, pack_matrices
@@ -211,6 +212,7 @@ class RFMClassifier(FittedRFM):
         callbacks: Iterable[Callback] = (),
         feature_matrix: ArrayLike | None = None,
         checkpoint: Mapping[str, NDArray[Any]] | None = None,
+        executor: Any = None,
     ) -> RFMClassifier:
         """Run the iterations.
 
@@ -236,6 +238,13 @@ class RFMClassifier(FittedRFM):
         checkpoint : mapping of str to ndarray, optional
             What `Round.checkpoint` returned in a run with the same data and parameters: go on after
             that round.
+        executor : concurrent.futures.Executor or dask.distributed.Client, optional
+            Does the solves of a run with eval_pairs: each round's classes and pairs go to it in as
+            many parts as it has workers, with M and, for the pairs, their last solutions as starts;
+            sums and solutions come back. The history is that of one machine up to rounding. Each
+            part uses the threads that its worker's environment sets (OPENBLAS_NUM_THREADS,
+            GROKRFM_NUM_THREADS). A part whose worker died is sent once more; if it is lost again
+            this process does the rest of the run. The fitted model asks nothing of the executor.
 
         Returns
         -------
@@ -256,9 +265,20 @@ class RFMClassifier(FittedRFM):
         SolverWarning
             Once, at the end, if solves took their fallback or missed the tolerance; the history
             says which.
+        RuntimeWarning
+            Once, if the executor was lost.
         """
         settings = self.check_parameters()
+        workers = None
+        if executor is not None:
+            if not settings.few_columns:
+                raise ValueError(
+                    "executor: expected None without agop_classes and eval_pairs, whose rounds "
+                    f"alone go in parts; got {executor!r}"
+                )
+            workers = Workers(executor, settings.backend)
         run = self.prepare(settings, X, y, eval_set, callbacks, feature_matrix, checkpoint)
+        run.workers = workers
         self._complete(settings, make_operations(settings.backend), run)
         run.warn(stacklevel=3)
         return self

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..training import Scores
+from ..training import ClassSums, Scores
 from .sampling import Draw
 
 NOTHING = Draw(np.empty(0, np.int64), np.empty(0))
@@ -25,8 +25,8 @@ class SolvedColumns:
 
     Attributes
     ----------
-    train, test : Scores
-        Losses over the classes; NaN for what all classes together tell alone.
+    train_sums, test_sums : ClassSums
+        Of the outputs for the classes; `train`, `test` are the losses from them.
     agop : callable
         Returns the AGOP summed over the classes with their weights, (d, d).
     outputs : ndarray, shape (k, c)
@@ -40,14 +40,22 @@ class SolvedColumns:
         Most steps of a column.
     """
 
-    train: Scores
-    test: Scores
+    train_sums: ClassSums
+    test_sums: ClassSums
     agop: Callable[[], Any]
     outputs: NDArray[Any]
     solutions: Any
     residuals: NDArray[np.float64]
     limits: NDArray[np.float64]
     cg_iterations: int
+
+    @property
+    def train(self) -> Scores:
+        return self.train_sums.losses
+
+    @property
+    def test(self) -> Scores:
+        return self.test_sums.losses
 
 
 class ColumnsOfMetric(Protocol):

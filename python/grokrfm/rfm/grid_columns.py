@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..operations import GridProblem, Kernel, Operations
 from ..tasks import pair_indices
-from ..training import Scores, losses_of_classes
+from ..training import ClassSums
 from .columns import SolvedColumns, sums_by_label
 from .conjugate_gradients import MAX_CG_ITERATIONS
 from .evaluation import tolerable_residual
@@ -68,12 +68,16 @@ class GridColumnsOfMetric:
             problem, solutions, own, targets=targets, target_tolerance=of.tolerances[1]
         )
 
-        def losses(labels: Any, squares: Any) -> Scores:
+        def class_sums(labels: Any, squares: Any) -> ClassSums:
             chosen = (labels >= 0) & (labels < m)
             outputs = xp.where(chosen, own, 0).astype(np.float64)
-            figures = outputs.sum(), (xp.where(chosen, outputs - 1, 0) ** 2).sum(), squares
-            count = int((labels >= 0).sum())
-            return losses_of_classes(map(float, figures), count, int(chosen.sum()), m)
+            return ClassSums(
+                own=float(outputs.sum()),
+                own_error=float((xp.where(chosen, outputs - 1, 0) ** 2).sum()),
+                squares=float(squares),
+                drawn=int(chosen.sum()),
+                outputs=int((labels >= 0).sum()) * m,
+            )
 
         def agop() -> Any:
             if np.ptp(draw.weights) > 0:
@@ -82,8 +86,8 @@ class GridColumnsOfMetric:
 
         of_pairs = solutions[m:, 0]
         return SolvedColumns(
-            train=losses(problem.train_labels, sums.train_squares),
-            test=losses(problem.test_labels, sums.test_squares),
+            train_sums=class_sums(problem.train_labels, sums.train_squares),
+            test_sums=class_sums(problem.test_labels, sums.test_squares),
             agop=agop,
             outputs=sums_by_label(to_numpy(of_pairs), of.labels, c),
             solutions=of_pairs,

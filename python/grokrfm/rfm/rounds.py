@@ -76,6 +76,7 @@ def _make_machine(
         tolerance=settings.tolerance,
         sampling=settings.sampling,
         switched="switched" in runs[0].machine_state,
+        workers=runs[0].workers,
     )
     for run in runs:
         stored = str(run.machine_state.get("solver", machine.solver))

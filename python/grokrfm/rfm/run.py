@@ -14,6 +14,7 @@ from ..analysis.features import alignment
 from ..tasks import PairData
 from ..training import Checkpoint, Row, check_checkpoint, unpack_array, unpack_rows
 from .evaluation import SolverWarning
+from .parts import Workers
 from .settings import Settings
 from .switching import SWITCHED
 
@@ -75,6 +76,8 @@ class Run:
         Whether there will be no further rounds.
     spent : float
         Seconds that the coming round has taken already.
+    workers : Workers or None
+        Who solves for the columns of its rounds; None: this process.
     dual_coefficients : ndarray, shape (n, c), or None
         Of the last complete round, once the run has ended; None of a run that solves for a few
         classes only.
@@ -90,6 +93,7 @@ class Run:
     machine_state: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     ended: bool = False
     spent: float = 0.0
+    workers: Workers | None = None
     dual_coefficients: NDArray[Any] | None = None
 
     @classmethod

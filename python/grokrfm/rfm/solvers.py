@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from .conjugate_gradients import ConjugateGradientMachine
 from .evaluation import DenseEvaluator, Evaluator, Machine
 from .grid import GridEvaluator
 from .grid_columns import GridColumns
+from .parts import Workers
 from .sampled import SampledMachine
 from .sampling import Sampling
 from .settings import Settings
@@ -98,28 +100,31 @@ def make_machine(
     tolerance: float,
     sampling: Sampling | None = None,
     switched: bool = False,
+    workers: Workers | None = None,
 ) -> Machine:
     """Return the machine for a chosen solver.
 
     Several runs go with "cg", batched operations and the quadratic family.
 
-    Or for what is left of a run that has `switched` from cg.
+    Or for what is left of a run that has `switched` from cg. Rounds of a few columns go to the
+    `workers` of a run.
 
     With compiled operations the quadratic family is evaluated on the grid whatever the solver; the
     array operations keep to sums over training points, as the reference.
     """
     if sampling and sampling.few_columns:
         [data] = runs
-        columns = make_columns(
-            operations,
-            kernel,
-            data,
+        of_run = partial(
+            make_columns,
+            kernel=kernel,
+            data=data,
             dtype=dtype,
             ridge=ridge,
             centred=centred,
             tolerance=tolerance,
             pair_tolerance=PAIR_TOLERANCE if quadratic_form(kernel) else PAIR_TOLERANCE_OF_OTHERS,
         )
+        columns = workers.columns(of_run, operations) if workers else of_run(operations)
         drawn = sampling.pairs(len(data.test))
         return SampledMachine(operations, columns, data, drawn, dtype)
     form = quadratic_form(kernel)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..operations import Kernel, Operations
 from ..tasks import PairData, pair_indices
-from ..training import Scores, losses_of_classes
+from ..training import ClassSums
 from .columns import SolvedColumns, sums_by_label
 from .sampling import Draw
 from .streamed import BLOCK, StreamedSolver
@@ -84,13 +84,13 @@ class StreamedColumnsOfMetric:
         alpha = xp.ascontiguousarray(solution[:, :m])
         roots = operations.device.asarray(np.sqrt(draw.weights), M.dtype)
         of_pairs = xp.ascontiguousarray(solution[:, m:].T)
-        test = Scores(np.nan, np.nan, np.nan)
+        test_sums = ClassSums(0.0, 0.0, 0.0, 0, 0)
         if m and len(of.test):
             predicted = operations.kernel_product(of.kernel, M, of.test, alpha, of.train)
-            test = self._losses(predicted, of.test_labels, chosen)
+            test_sums = self._sums(predicted, of.test_labels, chosen)
         return SolvedColumns(
-            train=self._losses(outputs[:, :m], of.labels, chosen),
-            test=test,
+            train_sums=self._sums(outputs[:, :m], of.labels, chosen),
+            test_sums=test_sums,
             agop=lambda: operations.agop(of.kernel, M, of.train, alpha * roots, of.centred),
             outputs=sums_by_label(to_numpy(of_pairs), of.data.train_labels, of.data.n_classes),
             solutions=of_pairs,
@@ -99,9 +99,14 @@ class StreamedColumnsOfMetric:
             cg_iterations=most,
         )
 
-    def _losses(self, outputs: Any, labels: Any, classes: Any) -> Scores:
+    def _sums(self, outputs: Any, labels: Any, classes: Any) -> ClassSums:
         """Over the classes, of outputs (n, m)."""
         own = outputs[labels[:, None] == classes].astype(np.float64)
         squares = (outputs * outputs).sum(dtype=np.float64)
-        sums = map(float, (own.sum(), ((own - 1) ** 2).sum(), squares))
-        return losses_of_classes(sums, len(labels), len(own), len(classes))
+        return ClassSums(
+            own=float(own.sum()),
+            own_error=float(((own - 1) ** 2).sum()),
+            squares=float(squares),
+            drawn=len(own),
+            outputs=len(labels) * len(classes),
+        )

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+_INTEGERS = ("train", "train_labels", "test", "test_labels")
+
 
 @dataclass(frozen=True)
 class PairData:
@@ -38,6 +40,15 @@ class PairData:
             for count in (n_train, n_test)
         )
         return cls(train, train[:, 0], test, test[:, 0], modulus, n_classes, n_tasks)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle: with the smallest integers that hold the pairs and labels."""
+        small = np.min_scalar_type(max(self.modulus, self.n_classes, self.n_tasks))
+        return {**vars(self), **{name: getattr(self, name).astype(small) for name in _INTEGERS}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        vars(self).update({name: state[name].astype(np.int64) for name in _INTEGERS})
 
     @property
     def dimension(self) -> int:

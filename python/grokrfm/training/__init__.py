@@ -25,13 +25,14 @@ from .history import (
     unpack_rows,
 )
 from .progress import Progress
-from .scores import Scores, losses_of_classes, sampled_accuracy, scores, scores_of_outputs
+from .scores import ClassSums, Scores, sampled_accuracy, scores, scores_of_outputs
 
 __all__ = [
     "DTYPES",
     "MODEL_FORMAT",
     "MODEL_FORMAT_VERSION",
     "Checkpoint",
+    "ClassSums",
     "Estimator",
     "NotFittedError",
     "Progress",
@@ -48,7 +49,6 @@ __all__ = [
     "find_classes",
     "fingerprint",
     "is_numbered",
-    "losses_of_classes",
     "pack",
     "sampled_accuracy",
     "score_columns",

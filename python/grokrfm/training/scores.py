@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -41,20 +42,33 @@ def scores(sums: Iterable[float], m: int, n_classes: int) -> Scores:
     )
 
 
-def losses_of_classes(sums: Iterable[float], m: int, drawn: int, n_classes: int) -> Scores:
-    """Losses of m pairs over some n_classes classes, to which `drawn` of the pairs belong.
+@dataclass(frozen=True)
+class ClassSums:
+    """Sums over pairs for some of the classes; those of other classes add to them.
 
-    From sums over the latter, Σ f_y and Σ (f_y − 1)², and Σ f_c² over all pairs and those classes.
-    The accuracy, which takes the outputs of all classes, is NaN.
+    Σ f_y and Σ (f_y − 1)² over the `drawn` pairs that belong to the classes, Σ f_c² over all
+    `outputs`, pairs times classes.
     """
-    own, own_error, squares = sums
-    if m == 0 or n_classes == 0:
-        return Scores(np.nan, np.nan, np.nan)
-    return Scores(
-        accuracy=np.nan,
-        mse=max(float(squares - 2 * own + drawn), 0.0) / (m * n_classes),
-        correct_class_mse=float(own_error / drawn) if drawn else np.nan,
-    )
+
+    own: float
+    own_error: float
+    squares: float
+    drawn: int
+    outputs: int
+
+    def __add__(self, other: ClassSums) -> ClassSums:
+        return ClassSums(*map(operator.add, astuple(self), astuple(other)))
+
+    @property
+    def losses(self) -> Scores:
+        """Means; the accuracy, which takes the outputs of all classes, is NaN."""
+        if self.outputs == 0:
+            return Scores(np.nan, np.nan, np.nan)
+        return Scores(
+            accuracy=np.nan,
+            mse=max(self.squares - 2 * self.own + self.drawn, 0.0) / self.outputs,
+            correct_class_mse=self.own_error / self.drawn if self.drawn else np.nan,
+        )
 
 
 def sampled_accuracy(hits: int, k: int, m: int) -> tuple[float, float]:
