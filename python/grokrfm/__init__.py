@@ -5,7 +5,7 @@ from . import signals  # noqa: F401  # first, for Ctrl-C while the rest is impor
 # isort: split
 from . import features, figures, fourier
 from ._version import __version__
-from .experiments import NetworkRun, RFMRun, SweepTable, load, load_run, sweep
+from .experiments import NetworkRun, RFMRun, SweepTable, critical_fraction, load, load_run, sweep
 from .network import Epoch, FCNClassifier, NetworkMeasures
 from .operations import CustomKernel, build_info
 from .rfm import FeatureMeasures, RFMClassifier, Round, SolverWarning, fit_many
@@ -31,6 +31,7 @@ __all__ = [
     "SweepTable",
     "__version__",
     "build_info",
+    "critical_fraction",
     "features",
     "figures",
     "fit_many",

@@ -4,6 +4,7 @@ import csv
 import logging
 import os
 import signal
+import warnings
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
@@ -151,6 +152,24 @@ def test_a_foreign_executor_that_breaks(plain, tmp_path, caplog):
     with ThreadPoolExecutor(2) as pool:
         rows = sweep(runs[1:], folder=tmp_path, executor=pool, progress=False)
     assert_same_rows(rows, plain)
+
+
+@pytest.mark.dask
+def test_dask_workers(plain, tmp_path):
+    """Scheduler and two workers as processes; one dies in the middle."""
+    distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed")
+    runs = [run for run, _ in plain.histories()]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of its own
+        with (
+            distributed.LocalCluster(2, threads_per_worker=1, dashboard_address=None) as cluster,
+            distributed.Client(cluster) as client,
+        ):
+            rows = sweep(runs[:2], folder=tmp_path, executor=client, progress=False)
+            os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
+            rows = sweep(runs, folder=tmp_path, executor=client, progress=False)
+    assert_same_rows(rows, plain)
+    assert len(files(tmp_path)) == 4
 
 
 @pytest.mark.parametrize(

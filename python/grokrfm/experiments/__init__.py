@@ -1,5 +1,6 @@
 """Experiments by description, sweeps over many, the store of results, the folder of a run."""
 
+from .critical import critical_fraction
 from .descriptions import Experiment, NetworkRun, Result, RFMRun
 from .folder import CHANGEABLE, COMPLETE, INTERRUPTED, RunFolder, new_folder
 from .models import load, load_run
@@ -18,6 +19,7 @@ __all__ = [
     "ResultStore",
     "RunFolder",
     "SweepTable",
+    "critical_fraction",
     "load",
     "load_run",
     "new_folder",

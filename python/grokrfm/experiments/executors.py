@@ -198,7 +198,7 @@ def run_all(
         run_in_processes(executor, runs, folder, report)
     else:
         workers = _workers(executor)
-        pool = executor.get_executor() if _is_client(executor) else executor
+        pool = executor.get_executor(pure=False) if _is_client(executor) else executor
         for run in run_on(pool, workers, runs, folder, report):
             report(run, Outcome(error="the executor broke; call again", status=MISSING))
 
@@ -223,7 +223,8 @@ def _is_client(executor: Any) -> bool:
 def _workers(executor: Any) -> int:
     """How many runs an executor does at a time, as far as it tells."""
     if _is_client(executor):
-        return max(1, sum(executor.nthreads().values()))
+        threads: dict[str, int] = executor.nthreads()
+        return max(1, sum(threads.values()))
     for name in ("_max_workers", "num_workers"):  # of the standard library and loky; of mpi4py
         workers = getattr(executor, name, None)
         if isinstance(workers, int):
