@@ -25,16 +25,19 @@ def commands():
     return [arguments for _, *arguments in words]
 
 
-def test_python_snippets():
+def test_python_snippets(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     namespaces = []
     for block in blocks("python"):
         names = {}
         exec(compile(block, "README.md", "exec"), names)
         namespaces.append(names)
-    names, sampled = namespaces
+    names, sampled, swept = namespaces
     assert sampled["model"].history_["test_accuracy"][-1] > 0.9
     assert names["M"].shape == (194, 194)
     accuracy = names["model"].history_["test_accuracy"]
+    final = swept["table"].column("final_test_accuracy")
+    assert len(final) == 6 and final[:2].max() < 0.5 < 0.8 < final[4:].min()
     assert accuracy.shape == (31,) and accuracy[0] < 0.05 and accuracy[-1] > 0.99
 
 
@@ -53,7 +56,7 @@ def test_callbacks_of_the_text():
 @pytest.mark.parametrize("arguments", commands(), ids=" ".join)
 def test_commands(arguments, capsys):
     """Each command has a help, and in it every option that is named."""
-    assert arguments[0] in ("run", "figures", "train-net", "info")
+    assert arguments[0] in ("run", "figures", "train-net", "sweep", "info")
     with pytest.raises(SystemExit) as ended:
         main([arguments[0], "--help"])
     assert ended.value.code == 0

@@ -1,4 +1,4 @@
-"""Command line: `grokrfm run`, `train-net`, `figures` and `info`."""
+"""Command line: `grokrfm run`, `train-net`, `sweep`, `figures` and `info`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from .._version import __version__
 from ..rfm import SolverWarning
-from . import figures, info, training
+from . import figures, info, sweep, training
 from .run import RUN
 from .train_net import TRAIN_NET
 
@@ -24,7 +24,7 @@ def _parser() -> argparse.ArgumentParser:
     # A command adds its parser, whose default `handler` takes the options.
     for command in (RUN, TRAIN_NET):
         training.add_to(commands, command)
-    for module in (figures, info):
+    for module in (sweep, figures, info):
         module.add_to(commands)
     return parser
 

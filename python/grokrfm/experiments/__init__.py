@@ -5,7 +5,7 @@ from .descriptions import Experiment, NetworkRun, Result, RFMRun
 from .folder import CHANGEABLE, COMPLETE, INTERRUPTED, RunFolder, new_folder
 from .models import load, load_run
 from .store import ResultStore
-from .sweep import sweep
+from .sweep import listed, sweep
 from .table import SweepTable
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "RunFolder",
     "SweepTable",
     "critical_fraction",
+    "listed",
     "load",
     "load_run",
     "new_folder",

@@ -119,6 +119,13 @@ class _TaskRun:
         return [lambda current: current.record["test_accuracy"] >= enough]
 
     @property
+    def memory(self) -> int:
+        """Bytes that the run takes; MemoryError if it would not fit."""
+        count = int(self._n_train)
+        rest = max(0, len(self.task().pairs) - count)
+        return int(self._model().require_memory(count, rest))
+
+    @property
     def _n_train(self) -> float:
         per_draw = len(self.operation) if isinstance(self.operation, tuple) else 1
         drawn = self.train_count or self.train_fraction * self.modulus**2

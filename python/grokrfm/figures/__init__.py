@@ -31,6 +31,7 @@ from .rfm import (
     plot_two_tasks,
 )
 from .run import plot_run
+from .sweeps import plot_critical_fraction, plot_phase_diagram
 
 __all__ = [
     "FIGURES",
@@ -43,6 +44,7 @@ __all__ = [
     "plot_ansatz_over_training",
     "plot_band",
     "plot_circulant_inputs",
+    "plot_critical_fraction",
     "plot_enforced_structure",
     "plot_feature_ansatz",
     "plot_feature_matrix",
@@ -54,6 +56,7 @@ __all__ = [
     "plot_losses",
     "plot_measures",
     "plot_network_measures",
+    "plot_phase_diagram",
     "plot_progress_measures",
     "plot_random_circulant",
     "plot_run",
