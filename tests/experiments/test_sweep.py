@@ -12,7 +12,7 @@ from multiprocessing import get_context
 import numpy as np
 import pytest
 from grokrfm import NetworkRun, RFMRun, SweepTable, sweep
-from grokrfm.experiments import ResultStore, store, table
+from grokrfm.experiments import ResultStore, executors, store, table
 from threadpoolctl import threadpool_info
 
 RUN = RFMRun(modulus=5, iterations=2)
@@ -124,6 +124,16 @@ def test_a_run_that_raises_is_recorded_and_tried_again(tmp_path, caplog):
         pytest.raises(RuntimeError, match=r"seed=1.*MemoryError: too large"),
     ):
         sweep(runs, folder=tmp_path, progress=False, errors="raise", executor=pool)
+
+
+def test_runs_that_a_backend_takes_together(plain, tmp_path, monkeypatch):
+    runs = [run for run, _ in plain.histories()]
+    monkeypatch.setattr(executors, "goes_together", lambda run: True)
+    with monkeypatch.context() as patch:
+        patch.setattr(RFMRun, "run", lambda self: pytest.fail("alone"))
+        assert_same_rows(sweep(runs, folder=tmp_path / "all", progress=False), plain)
+    monkeypatch.setattr(store, "run_together", lambda runs: 1 / 0)  # then one by one
+    assert_same_rows(sweep(runs, folder=tmp_path / "each", progress=False), plain)
 
 
 def test_worker_processes(plain, tmp_path):

@@ -326,7 +326,10 @@ def run_together(runs: Sequence[RFMRun]) -> list[Result]:
 
 def goes_together(run: Experiment) -> bool:
     """Whether `run_together` gains by this run."""
-    return isinstance(run, RFMRun) and make_operations(run.backend).batched
+    try:
+        return isinstance(run, RFMRun) and make_operations(run.backend).batched
+    except RuntimeError:  # without that backend the run itself says so
+        return False
 
 
 @lru_cache(maxsize=16)  # the runs of a sweep have few tasks
