@@ -1,12 +1,13 @@
 """Experiments by description, sweeps over many, the store of results, the folder of a run."""
 
 from .critical import critical_fraction
-from .descriptions import Experiment, NetworkRun, Result, RFMRun
+from .descriptions import NetworkRun, RFMRun
 from .folder import CHANGEABLE, COMPLETE, INTERRUPTED, RunFolder, new_folder
 from .models import load, load_run
 from .store import ResultStore
 from .sweep import listed, sweep
 from .table import SweepTable
+from .task_runs import Experiment, Result
 
 __all__ = [
     "CHANGEABLE",

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from ..checks import check_fraction, check_integer
-from .descriptions import Experiment, Result
 from .sweep import listed, sweep
 from .table import DONE, SweepTable, TableRow, described
+from .task_runs import Experiment, Result
 
 _SETTLED_ROUNDS = 5
 _SETTLED = 0.01  # a curve that has moved less in its last rounds is at rest

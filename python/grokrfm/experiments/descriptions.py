@@ -3,137 +3,24 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
-from functools import lru_cache
-from typing import Any, ClassVar, Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..analysis import features
-from ..checks import check_fraction, check_integer, check_real
+from ..checks import check_integer
 from ..network import FCNClassifier, NetworkMeasures
 from ..operations import ArrayOperations, Kernel, make_operations, quadratic_form
 from ..rfm import Callback, FeatureMeasures, RFMClassifier, Round, SolverWarning, fit_many
-from ..tasks import ModularTask, MultiTask, Split, Task
-from ..training import Recorded
-
-Result = dict[str, NDArray[Any]]
-MODULUS = 61  # unless given
-Table = tuple[tuple[int, ...], ...]
-
-
-class Experiment(Protocol):
-    """A frozen dataclass whose fields say everything that the result depends on."""
-
-    @property
-    def cost(self) -> float:
-        """Rough count of floating-point operations, for the progress bar."""
-        ...
-
-    def run(self) -> Result: ...
+from ..tasks import Split
+from .task_runs import Experiment, Result, TaskRun
 
 
 @dataclass(frozen=True, kw_only=True)
-class _TaskRun:
-    """The task and split of a run, and when it ends; see `RFMRun`."""
-
-    operation: str | tuple[str, ...] = "x+y"
-    modulus: int = MODULUS
-    table: Table | None = None
-    random_labels: bool = False
-    train_fraction: float = 0.5
-    train_count: int | None = None
-    label_noise: float = 0.0
-    seed: int = 0
-    stop_accuracy: float | None = None
-    random_circulant: bool = False
-
-    estimator: ClassVar[type[RFMClassifier] | type[FCNClassifier]]
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = _plain(getattr(self, field.name))
-            if isinstance(field.default, bool) and not isinstance(value, bool):
-                raise TypeError(f"{field.name}: expected True or False, got {value!r}")
-            if isinstance(field.default, float) and type(value) is int:
-                value = float(value)
-            object.__setattr__(self, field.name, value)
-        if isinstance(self.operation, tuple) and len(self.operation) == 1:
-            object.__setattr__(self, "operation", self.operation[0])
-        if self.table is not None:
-            if self.operation not in ("x+y", "table"):
-                raise ValueError(f"operation: expected none beside a table, got {self.operation!r}")
-            if self.modulus not in (MODULUS, len(self.table)):
-                raise ValueError(
-                    f"modulus: expected that of the table, {len(self.table)}, got {self.modulus}"
-                )
-            object.__setattr__(self, "operation", "table")
-            object.__setattr__(self, "modulus", len(self.table))
-        self._check()
-
-    def _check(self) -> None:
-        """Raise TypeError or ValueError for the first bad field, before any work."""
-        check_integer("seed", self.seed, minimum=0)
-        task = self.task()
-        if self.random_circulant and (isinstance(task, MultiTask) or self.table is not None):
-            raise ValueError(
-                f"random_circulant: expected False without one named operation, got "
-                f"{self.operation!r}"
-            )
-        if self.train_count is None:
-            check_fraction("train_fraction", self.train_fraction)
-        else:
-            check_integer("train_count", self.train_count, minimum=1)
-        check_fraction("label_noise", self.label_noise, zero=True)
-        if self.stop_accuracy is not None and check_real("stop_accuracy", self.stop_accuracy) > 1:
-            raise ValueError(
-                f"stop_accuracy: expected a number in [0, 1], got {self.stop_accuracy}"
-            )
-        self._model().check_parameters()
-
-    def task(self) -> Task:
-        """Return the task."""
-        return _task(self.operation, self.modulus, self.table, self.random_labels, self.seed)
-
-    def split(self) -> Split:
-        """Return its training and test pairs."""
-        return self.task().split(
-            self.train_fraction,
-            self.seed,
-            train_count=self.train_count,
-            label_noise=self.label_noise,
-        )
-
-    def _model(self) -> Any:
-        given = set(self.estimator.parameter_names()) - {"modulus", "n_classes", "n_tasks"}
-        parameters = {name: getattr(self, name) for name in given}
-        return self.estimator.for_task(self.task(), **parameters)
-
-    def _enough(self) -> list[Callable[[Recorded], bool]]:
-        """The callback that ends the run at `stop_accuracy`, if there is one."""
-        enough = self.stop_accuracy
-        if enough is None:
-            return []
-        return [lambda current: current.record["test_accuracy"] >= enough]
-
-    @property
-    def memory(self) -> int:
-        """Bytes that the run takes; MemoryError if it would not fit."""
-        count = int(self._n_train)
-        rest = max(0, len(self.task().pairs) - count)
-        return int(self._model().require_memory(count, rest))
-
-    @property
-    def _n_train(self) -> float:
-        per_draw = len(self.operation) if isinstance(self.operation, tuple) else 1
-        drawn = self.train_count or self.train_fraction * self.modulus**2
-        return drawn * per_draw
-
-
-@dataclass(frozen=True, kw_only=True)
-class RFMRun(_TaskRun):
+class RFMRun(TaskRun):
     """A run of `RFMClassifier`; its result is the history, and feature matrices.
 
     Values of NumPy and lists become plain numbers and tuples: equal descriptions are equal.
@@ -190,10 +77,10 @@ class RFMRun(_TaskRun):
 
     estimator = RFMClassifier
 
-    def _check(self) -> None:
+    def check(self) -> None:
         if not isinstance(self.kernel, str):
             raise TypeError(f"kernel: expected the name of one, got {self.kernel!r}")
-        super()._check()
+        super().check()
         for t in self.keep:
             check_integer("keep", t, minimum=0, maximum=self.iterations)
         if self.enforce and (isinstance(self.operation, tuple) or self.table is not None):
@@ -203,7 +90,7 @@ class RFMRun(_TaskRun):
 
     @property
     def cost(self) -> float:
-        p, n = self.modulus, self._n_train
+        p, n = self.modulus, self.n_train
         sampled = self.agop_classes is not None and self.eval_pairs is not None
         columns = (self.agop_classes or 0) + (self.eval_pairs or 0) if sampled else p
         rounds = (self.iterations + 1) * (2 if self.enforce else 1)
@@ -222,7 +109,7 @@ class RFMRun(_TaskRun):
         self,
     ) -> tuple[RFMClassifier, Split, list[Callback], NDArray[Any] | None]:
         """Return model, split, callbacks and M_0."""
-        model, split, start = self._model(), self.split(), None
+        model, split, start = self.model(), self.split(), None
         if self.random_circulant:
             start = features.random_circulant(str(self.operation), self.modulus, self.seed)
 
@@ -240,7 +127,7 @@ class RFMRun(_TaskRun):
             callbacks.append(FeatureMeasures(split.operation))
         if self.enforce:
             callbacks.append(evaluate_enforced)
-        return model, split, [*callbacks, *self._enough()], start
+        return model, split, [*callbacks, *self.enough()], start
 
     def _result(self, model: RFMClassifier) -> Result:
         matrices = {
@@ -252,7 +139,7 @@ class RFMRun(_TaskRun):
 
 
 @dataclass(frozen=True, kw_only=True)
-class NetworkRun(_TaskRun):
+class NetworkRun(TaskRun):
     """A run of `FCNClassifier`; its result is the history, and features of the final network.
 
     Attributes
@@ -292,7 +179,7 @@ optimizer, initialization_scale, backend, dtype :
 
     @property
     def cost(self) -> float:
-        p, h, n = self.modulus, self.hidden_width, self._n_train
+        p, h, n = self.modulus, self.hidden_width, self.n_train
         step = 6 * self.batch_size * h * p + 60 * 3 * p * h  # products, parameters
         if self.random_circulant:
             step += 24 * p * p * h
@@ -302,12 +189,12 @@ optimizer, initialization_scale, backend, dtype :
         return self.epochs * (n / self.batch_size * step + 2 * p**3 * h + measured)
 
     def run(self) -> Result:
-        split, model, transform = self.split(), self._model(), None
+        split, model, transform = self.split(), self.model(), None
         if self.random_circulant:
             M = features.random_circulant(str(self.operation), self.modulus, self.seed)
             transform = ArrayOperations().matrix_power(M, 0.5)
         measures = [NetworkMeasures(split.operation)] if self.measure else []
-        model.fit(split, callbacks=[*measures, *self._enough()], input_transform=transform)
+        model.fit(split, callbacks=[*measures, *self.enough()], input_transform=transform)
         if not self.measure:
             return dict(model.history_)
         final = {
@@ -330,28 +217,3 @@ def goes_together(run: Experiment) -> bool:
         return isinstance(run, RFMRun) and make_operations(run.backend).batched
     except RuntimeError:  # without that backend the run itself says so
         return False
-
-
-@lru_cache(maxsize=16)  # the runs of a sweep have few tasks
-def _task(
-    operation: str | tuple[str, ...],
-    modulus: int,
-    table: Table | None,
-    random_labels: bool,
-    seed: int,
-) -> Task:
-    if isinstance(operation, tuple):
-        if random_labels:
-            raise ValueError(f"random_labels: expected False with operations {operation}")
-        return MultiTask(operation, modulus)
-    plain = ModularTask(operation, modulus) if table is None else ModularTask.from_table(table)
-    return plain.with_random_labels(seed) if random_labels else plain
-
-
-def _plain(value: Any) -> Any:
-    """Plain Python values for NumPy's, tuples for lists and arrays."""
-    if isinstance(value, np.ndarray):
-        value = value.tolist()
-    if isinstance(value, list | tuple):
-        return tuple(_plain(each) for each in value)
-    return value.item() if isinstance(value, np.generic) else value

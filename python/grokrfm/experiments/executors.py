@@ -25,9 +25,10 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from ..checks import check_integer
-from .descriptions import Experiment, RFMRun, goes_together
+from .descriptions import RFMRun, goes_together
 from .store import ResultStore
 from .table import FAILED, MISSING, TableRow, row_of
+from .task_runs import Experiment
 
 _TOGETHER = 32  # runs of a batch: the backend takes of them what fills its memory
 

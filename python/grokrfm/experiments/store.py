@@ -16,7 +16,8 @@ import numpy as np
 
 from .._version import __version__
 from ..files import digest, read_arrays, write_arrays
-from .descriptions import Experiment, Result, RFMRun, run_together
+from .descriptions import RFMRun, run_together
+from .task_runs import Experiment, Result
 
 RESULT_VERSION = 1  # grows when the same description stands for other results
 _STALE_SECONDS = 3600.0  # no file takes as long to write

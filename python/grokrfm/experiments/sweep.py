@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from ..checks import check_one_of
-from .descriptions import Experiment
 from .executors import Outcome, check_executor, run_all
 from .store import ResultStore
 from .table import SweepTable, TableRow, described, row_of
+from .task_runs import Experiment
 
 
 def sweep(

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..files import digest, write_atomically
-from .descriptions import Experiment, Result
 from .store import ResultStore
+from .task_runs import Experiment, Result
 
 TableRow = dict[str, Any]
 DONE, FAILED, MISSING = "done", "failed", "missing"
