@@ -71,8 +71,10 @@ def disturb(folder, kind, rng):
         kill(pid)
     for parent in parents:
         parent.wait(timeout=120)
-    time.sleep(0.5)
-    alive = [pid for pid in orphans if Path(f"/proc/{pid}").exists()]
+    alive, deadline = orphans, time.monotonic() + 10
+    while alive and time.monotonic() < deadline:  # one that still imports learns of it afterwards
+        time.sleep(0.1)
+        alive = [pid for pid in orphans if Path(f"/proc/{pid}").exists()]
     return len(victims), done, alive
 
 
