@@ -78,17 +78,16 @@ def test_evaluation_of_given_coefficients(case, dtype, p, fraction, kind, centre
         assert actual.residual == pytest.approx(expected.residual, rel=BOUNDS[dtype])
 
 
-@pytest.mark.parametrize("p", [127, 128, 256, 257])
+@pytest.mark.parametrize("p", [256, 257])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("case", FAMILY, ids=str)
-def test_products_in_panels_and_by_blas(case, dtype, p):
+def test_products_in_panels_and_by_blas(dtype, p):
     """Where a panel stays in the first-level cache, up to p = 256, and beyond: three classes."""
     rng = np.random.default_rng(p)
     pairs = rng.permutation(p * p)[: 2 * p]
     pairs = np.stack([pairs // p, pairs % p], axis=1)
     labels = rng.integers(0, 3, len(pairs))
     data = PairData(pairs[:-9], labels[:-9], pairs[-9:], labels[-9:], p, 3)
-    form = quadratic_form(case.kernel(2 * p))
+    form = quadratic_form(FAMILY[1].kernel(2 * p))  # every term is in it
     M = metric(rng, 2 * p, "definite").astype(dtype)
     solutions = rng.normal(size=(3, 1, len(data.train))).astype(dtype)
     sums = []
