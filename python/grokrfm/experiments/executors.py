@@ -187,9 +187,9 @@ def _started(workers: int, threads: int) -> ProcessPoolExecutor:
 def _stop(pool: ProcessPoolExecutor) -> None:
     """End a pool and its processes at once: no file of theirs is there in part."""
     processes = list((pool._processes or {}).values())
-    pool.shutdown(wait=False, cancel_futures=True)
     for process in processes:
         process.terminate()
+    pool.shutdown(cancel_futures=True)
 
 
 def _threads(workers: int) -> int:
