@@ -4,8 +4,10 @@ import csv
 import logging
 import os
 import signal
+import threading
 import warnings
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 
@@ -13,10 +15,11 @@ import numpy as np
 import pytest
 from grokrfm import NetworkRun, RFMRun, SweepTable, sweep
 from grokrfm.experiments import ResultStore, executors, store, table
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 RUN = RFMRun(modulus=5, iterations=2)
 OVER = {"operation": ["x+y", "x*y"], "seed": range(2)}
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 SAID = {"seconds", "final_seconds"}  # differ from one time to the next
 
 
@@ -42,6 +45,13 @@ class Bad(RFMRun):
         threads = [os.environ.get("GROKRFM_NUM_THREADS", 0)]
         threads += [each["num_threads"] for each in threadpool_info()]
         return {**super().run(), "threads": np.array(threads, dtype=int)}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Rows are compared to the last bit, which takes the same number of threads everywhere."""
+    with threadpool_limits(1):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -141,18 +151,18 @@ def test_worker_processes(plain, tmp_path):
     over = [replace(run) for run, _ in plain.histories()]
     killer = Bad(modulus=5, iterations=1, seed=1, how="kill")
     runs = [*over[:2], killer, replace(killer, seed=0), *over[2:]]
-    rows = sweep(runs, folder=tmp_path, executor=2, progress=False)
+    rows = sweep(runs, folder=tmp_path, executor=max(2, CORES), progress=False)
     assert rows[2]["status"] == "failed" and "worker died" in rows[2]["error"]
     assert_same_rows([*rows[:2], *rows[4:]], plain)
     assert len(files(tmp_path)) == 5
     threads = dict(rows.histories())[replace(killer, seed=0)]["threads"]
-    assert set(threads) == {max(1, len(os.sched_getaffinity(0)) // 2)}
+    assert set(threads) == {1}
 
 
 def test_a_foreign_executor_that_breaks(plain, tmp_path, caplog):
     caplog.set_level(logging.WARNING)
     runs = [
-        Bad(modulus=5, iterations=1, seed=1, how="kill"),
+        Bad(modulus=5, iterations=9, seed=1, how="kill"),  # first, as it costs most
         *(run for run, _ in plain.histories()),
     ]
     with ProcessPoolExecutor(1, get_context("fork")) as pool:
@@ -162,6 +172,67 @@ def test_a_foreign_executor_that_breaks(plain, tmp_path, caplog):
     with ThreadPoolExecutor(2) as pool:
         rows = sweep(runs[1:], folder=tmp_path, executor=pool, progress=False)
     assert_same_rows(rows, plain)
+
+
+class Growing(ThreadPoolExecutor):
+    """Stands for a Dask client: no workers yet, some when it is asked again.
+
+    Nothing ends before as many runs are in flight as those workers take.
+    """
+
+    def __init__(self):
+        super().__init__(9)
+        self.asked, self.flying = 0, threading.Barrier(4, timeout=60)
+
+    def nthreads(self):
+        self.asked += 1
+        return {} if self.asked == 1 else {"a": 1, "b": 1}
+
+    def get_executor(self, pure):
+        assert pure is False
+        return self
+
+    def submit(self, function, *arguments):
+        return super().submit(lambda: (self.flying.wait(), function(*arguments))[1])
+
+
+def test_a_cluster_that_grows(plain, tmp_path, monkeypatch):
+    monkeypatch.setattr(executors, "_LOOK_AGAIN", 0.01)
+    runs = [run for run, _ in plain.histories()]
+    with Growing() as client:
+        rows = sweep(runs, folder=tmp_path, executor=client, progress=False)
+    assert_same_rows(rows, plain)
+
+
+def test_what_an_executor_cancels_is_missing(plain, tmp_path):
+    class Cancels(ThreadPoolExecutor):
+        def submit(self, function, *arguments):
+            future = Future()
+            future.cancel()
+            future.set_running_or_notify_cancel()
+            return future
+
+    with Cancels(2) as pool:
+        rows = sweep(RUN, OVER, folder=tmp_path, executor=pool, progress=False)
+    assert set(rows.column("status")) == {"missing"}
+
+
+def test_a_worker_that_dies_when_it_starts(tmp_path, monkeypatch):
+    """Once: the sweep goes on, with all cores for the one worker. Always: it says why."""
+    submit, broken = ProcessPoolExecutor.submit, [True]
+
+    def dies(pool, function, *arguments):
+        if function is os.getpid and broken and (broken[0] is None or broken.pop()):
+            raise BrokenProcessPool
+        return submit(pool, function, *arguments)
+
+    monkeypatch.setattr(ProcessPoolExecutor, "submit", dies)
+    run = Bad(modulus=5, iterations=1)
+    [(_, result)] = sweep(run, folder=tmp_path / "once", executor=1, progress=False).histories()
+    assert set(result["threads"]) == {CORES}
+    broken.append(None)
+    with pytest.raises(RuntimeError, match="worker processes do not start; a script has to guard"):
+        sweep(RUN, folder=tmp_path / "always", executor=1, progress=False)
 
 
 @pytest.mark.dask

@@ -31,6 +31,7 @@ from .table import FAILED, MISSING, TableRow, row_of
 from .task_runs import Experiment
 
 _TOGETHER = 32  # runs of a batch: the backend takes of them what fills its memory
+_LOOK_AGAIN = 5.0  # seconds after which workers are counted again: a cluster may still be growing
 
 
 @dataclass(frozen=True)
@@ -80,19 +81,25 @@ def run_here(runs: Iterable[Experiment], folder: Path, report: Report, record: b
 
 
 def run_on(
-    executor: Executor, workers: int, runs: Iterable[Experiment], folder: Path, report: Report
+    executor: Executor,
+    workers: Callable[[], int],
+    runs: Iterable[Experiment],
+    folder: Path,
+    report: Report,
 ) -> list[Experiment]:
-    """Do runs on an executor, about two a worker in flight.
+    """Do runs on an executor, about two a worker in flight, those that cost most first.
 
     Returns
     -------
     list of Experiment
         If it broke, the runs without an outcome: first those that were in flight.
     """
-    waiting, running = deque(runs), dict[Future[Outcome], Experiment]()
+    waiting = deque(sorted(runs, key=lambda run: run.cost, reverse=True))
+    running: dict[Future[Outcome], Experiment] = {}
     try:
         while waiting or running:
-            while waiting and len(running) < 2 * workers:
+            window = 2 * workers()
+            while waiting and len(running) < window:
                 try:
                     future = executor.submit(run_and_store, waiting[0], folder)
                 except BrokenExecutor:
@@ -101,8 +108,9 @@ def run_on(
             if not running:
                 break
             broken = False
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                error = future.exception()
+            for future in wait(running, _LOOK_AGAIN, return_when=FIRST_COMPLETED).done:
+                # Dask cancels what is in flight when it loses its scheduler.
+                error = BrokenExecutor() if future.cancelled() else future.exception()
                 if isinstance(error, BrokenExecutor):
                     broken = True
                     continue
@@ -142,29 +150,46 @@ def _in_pool(
     threads: int | None = None,
 ) -> list[Experiment]:
     """Do runs in a pool; return those lost when it broke."""
-    pool = ProcessPoolExecutor(
-        min(workers, len(runs)),
-        multiprocessing.get_context("spawn"),
-        initializer=_start_worker,
-        initargs=(_threads(workers) if threads is None else threads,),
-    )
+    pool = _started(min(workers, len(runs)), _threads(workers) if threads is None else threads)
     try:
-        try:
-            pool.submit(os.getpid).result()
-        except BrokenExecutor as error:
-            raise RuntimeError(
-                "executor: worker processes do not start; a script has to guard its main part with "
-                "if __name__ == '__main__'"
-            ) from error
-        lost = run_on(pool, workers, runs, folder, report)
+        lost = run_on(pool, lambda: workers, runs, folder, report)
     except BaseException:
-        processes = list((pool._processes or {}).values())
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in processes:  # no file is there in part
-            process.terminate()
+        _stop(pool)
         raise
     pool.shutdown()
     return lost
+
+
+def _started(workers: int, threads: int) -> ProcessPoolExecutor:
+    """Return a pool whose workers start; tried twice, as one may be killed while it does."""
+    for last in (False, True):
+        pool = ProcessPoolExecutor(
+            workers,
+            multiprocessing.get_context("spawn"),
+            initializer=_start_worker,
+            initargs=(threads,),
+        )
+        try:
+            pool.submit(os.getpid).result()
+            break
+        except BrokenExecutor as error:
+            if last:
+                raise RuntimeError(
+                    "executor: worker processes do not start; a script has to guard its main part "
+                    "with if __name__ == '__main__'"
+                ) from error
+        except BaseException:
+            _stop(pool)
+            raise
+    return pool
+
+
+def _stop(pool: ProcessPoolExecutor) -> None:
+    """End a pool and its processes at once: no file of theirs is there in part."""
+    processes = list((pool._processes or {}).values())
+    for process in processes:
+        process.terminate()
+    pool.shutdown(cancel_futures=True)
 
 
 def _threads(workers: int) -> int:
@@ -198,9 +223,8 @@ def run_all(
     elif isinstance(executor, int):
         run_in_processes(executor, runs, folder, report)
     else:
-        workers = _workers(executor)
         pool = executor.get_executor(pure=False) if _is_client(executor) else executor
-        for run in run_on(pool, workers, runs, folder, report):
+        for run in run_on(pool, lambda: _workers(executor), runs, folder, report):
             report(run, Outcome(error="the executor broke; call again", status=MISSING))
 
 
