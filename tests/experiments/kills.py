@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from grokrfm import RFMRun, sweep
 
-RUN = RFMRun(modulus=13, iterations=40)
+RUN = RFMRun(modulus=23, iterations=60)
 OVER = {"operation": ["x+y", "x*y"], "seed": range(10)}
 TIMES = ("seconds", "final_seconds")
 
