@@ -57,8 +57,10 @@ def disturb(folder, kind, rng):
     parents = [start(folder) for _ in range(2 if kind == "one of two parents" else 1)]
     while len(workers(parents[0].pid)) < 2 and parents[0].poll() is None:
         time.sleep(0.01)
-    # Workers import for a while before they run.
-    time.sleep(rng.uniform(0.0, 2.5))
+    enough = rng.randrange(19)  # of the 20 runs
+    while len(list(Path(folder).glob("*.npz"))) < enough and parents[0].poll() is None:
+        time.sleep(0.005)
+    time.sleep(rng.uniform(0.0, 0.1))
     orphans = victims = workers(parents[0].pid)
     if kind == "worker":
         victims = victims[:1]
