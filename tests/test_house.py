@@ -11,7 +11,7 @@ ROOT = Path(grokrfm.__file__).parent
 
 # From the ground up: a room imports only from those before it, and through their doors, the names
 # that their __init__ offers. What stands beside the rooms is open to all (the ground: checks,
-# arrays, files, signals) or opens them to users (the rest).
+# arrays, executors, files, signals) or opens them to users (the rest).
 ROOMS = (
     "tasks",
     "operations",
@@ -23,7 +23,7 @@ ROOMS = (
     "figures",
     "cli",
 )
-GROUND = ("_version", "arrays", "checks", "files", "signals", "_cpu", "_cuda")
+GROUND = ("_version", "arrays", "checks", "executors", "files", "signals", "_cpu", "_cuda")
 FACADE = ("__init__", "__main__", "features", "fourier", "torch")
 MOST_FLOORS = 10
 
@@ -71,7 +71,7 @@ def _room(module):
 
 def test_everything_stands_in_a_room_or_beside_them():
     beside = {name for name in FILES if _room(name) is None}
-    assert beside == {*GROUND[:5], *FACADE}
+    assert beside == {*GROUND[:6], *FACADE}
     assert {_room(name) for name in FILES} == {*ROOMS, None}
 
 

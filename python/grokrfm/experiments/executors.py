@@ -25,6 +25,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from ..checks import check_integer
+from ..executors import as_executor, is_dask_client, worker_count
 from .descriptions import RFMRun, goes_together
 from .store import ResultStore
 from .table import FAILED, MISSING, TableRow, row_of
@@ -223,14 +224,14 @@ def run_all(
     elif isinstance(executor, int):
         run_in_processes(executor, runs, folder, report)
     else:
-        pool = executor.get_executor(pure=False) if _is_client(executor) else executor
+        pool = as_executor(executor)
         for run in run_on(pool, lambda: _workers(executor), runs, folder, report):
             report(run, Outcome(error="the executor broke; call again", status=MISSING))
 
 
 def check_executor(executor: Any) -> Any:
     """Return None, a number of workers, an executor, or a Dask client; else TypeError."""
-    if executor is None or isinstance(executor, Executor) or _is_client(executor):
+    if executor is None or isinstance(executor, Executor) or is_dask_client(executor):
         return executor
     if isinstance(executor, bool) or not hasattr(executor, "__index__"):
         raise TypeError(
@@ -240,21 +241,9 @@ def check_executor(executor: Any) -> Any:
     return check_integer("executor", executor, minimum=1)
 
 
-def _is_client(executor: Any) -> bool:
-    """Whether it is a client of dask.distributed, which need not be there."""
-    return callable(getattr(executor, "get_executor", None))
-
-
 def _workers(executor: Any) -> int:
     """How many runs an executor does at a time, as far as it tells."""
-    if _is_client(executor):
-        threads: dict[str, int] = executor.nthreads()
-        return max(1, sum(threads.values()))
-    for name in ("_max_workers", "num_workers"):  # of the standard library and loky; of mpi4py
-        workers = getattr(executor, name, None)
-        if isinstance(workers, int):
-            return max(1, workers)
-    return os.cpu_count() or 1
+    return worker_count(executor) or os.cpu_count() or 1
 
 
 def _text(error: BaseException) -> str:

@@ -17,6 +17,7 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
+from ..executors import as_executor, worker_count
 from ..operations import Operations, make_operations
 from .columns import Columns, SolvedColumns
 from .sampling import Draw
@@ -153,12 +154,8 @@ class Workers:
                 f"got {type(executor).__name__}"
             )
         self.backend = backend
-        self._client = executor if hasattr(executor, "get_executor") else None
-        # Equal tasks are not one task to be done once: it may be one that was lost.
-        self._executor = self._client.get_executor(pure=False) if self._client else executor
-        self._size = int(getattr(executor, "_max_workers", None) or 0)
-        if self._client is None and not self._size:
-            self._size = 2
+        self._given, self._executor = executor, as_executor(executor)
+        if worker_count(executor) is None:
             _logger.warning("executor: it does not tell how many workers it has, taken to be 2")
         self._error: Exception | None = None  # the last one of the executor
         self._lost = False
@@ -169,12 +166,7 @@ class Workers:
 
     def count(self) -> int:
         """How many parts can be worked on at a time."""
-        if self._lost:
-            return 1
-        if self._client is None:
-            return self._size
-        threads: dict[str, int] = self._client.ncores()
-        return max(sum(threads.values()), 1)
+        return 1 if self._lost else worker_count(self._given) or 2
 
     def results(
         self,
