@@ -24,7 +24,8 @@ FRACTIONS = [round(0.2 + 0.05 * k, 2) for k in range(9)]
 MODULI, SEEDS = (31, 41, 53, 61), range(5)
 OVER = {"modulus": MODULI, "train_fraction": FRACTIONS, "seed": SEEDS}
 SINGLE = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "GROKRFM_NUM_THREADS": "1"}
-# In the place of Dask's own, which has every free of some size give its pages back.
+# In the place of Dask's own, with which arrays are given back to the system at once. Workers must
+# start with it: what a cluster is given as `env` comes too late for the allocator.
 MALLOC = {"MALLOC_TRIM_THRESHOLD_": str(1 << 30), "MALLOC_MMAP_THRESHOLD_": str(1 << 25)}
 
 
@@ -61,15 +62,16 @@ def swept(executor):
 def on_dask():
     from distributed import Client, LocalCluster
 
-    os.environ.update(SINGLE)  # the workers', which inherit it
+    inherited = SINGLE | MALLOC
+    os.environ.update(inherited)
     try:
         with (
-            LocalCluster(2, threads_per_worker=1, dashboard_address=None, env=MALLOC) as cluster,
+            LocalCluster(2, threads_per_worker=1, dashboard_address=None) as cluster,
             Client(cluster) as client,
         ):
             swept(client)
     finally:
-        for name in SINGLE:
+        for name in inherited:
             del os.environ[name]
 
 

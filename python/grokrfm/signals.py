@@ -13,10 +13,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import pairwise
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_KEPT = "grokrfm: interrupted; what was finished is kept"
 
 
 def exit_status(number: int) -> int:
@@ -29,7 +31,7 @@ def _leave(number: int, frame: Any) -> None:
     with suppress(Exception):
         sys.stdout.flush()
     with suppress(OSError):
-        os.write(2, b"\ngrokrfm: interrupted; what was finished is kept\n")
+        os.write(2, f"\n{_KEPT}\n".encode())
     os._exit(exit_status(number))
 
 
@@ -73,6 +75,49 @@ def postponed(message: str) -> Iterator[list[int]]:
     finally:
         for number, old in before.items():
             signal.signal(number, old)
+
+
+@contextmanager
+def cleaned_up() -> Iterator[None]:
+    """A signal raises first, so that worker processes are ended; then it ends the command.
+
+    A second one ends it at once.
+    """
+    received: list[int] = []
+
+    def interrupt(number: int, frame: Any) -> None:
+        received.append(number)
+        for each, old in before.items():
+            signal.signal(each, old)
+        raise KeyboardInterrupt
+
+    before = _handlers() if _COMMAND else {}
+    for number in before:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not received:
+            raise
+        print(f"\n{_KEPT}", file=sys.stderr, flush=True)
+        sys.exit(exit_status(received[0]))
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+@contextmanager
+def not_for_children() -> Iterator[None]:
+    """Processes started here never get SIGINT; this one gets it afterwards."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # it would unblock the signal when it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 if _COMMAND:

@@ -5,7 +5,6 @@ import logging
 import os
 import signal
 import threading
-import warnings
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -15,20 +14,11 @@ import numpy as np
 import pytest
 from grokrfm import NetworkRun, RFMRun, SweepTable, sweep
 from grokrfm.experiments import ResultStore, executors, store, table
-from threadpoolctl import threadpool_info, threadpool_limits
+from sweeping import OVER, RUN, assert_same_rows, files
+from threadpoolctl import threadpool_info
 
-RUN = RFMRun(modulus=5, iterations=2)
-OVER = {"operation": ["x+y", "x*y"], "seed": range(2)}
+pytestmark = pytest.mark.usefixtures("one_thread")
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-SAID = {"seconds", "final_seconds"}  # differ from one time to the next
-
-
-def assert_same_rows(rows, expected):
-    assert len(rows) == len(expected)
-    for row, other in zip(rows, expected, strict=True):
-        assert row.keys() == other.keys()
-        for name in row.keys() - SAID:
-            np.testing.assert_equal(row[name], other[name], err_msg=name)
 
 
 @dataclass(frozen=True)
@@ -45,22 +35,6 @@ class Bad(RFMRun):
         threads = [os.environ.get("GROKRFM_NUM_THREADS", 0)]
         threads += [each["num_threads"] for each in threadpool_info()]
         return {**super().run(), "threads": np.array(threads, dtype=int)}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Rows are compared to the last bit, which takes the same number of threads everywhere."""
-    with threadpool_limits(1):
-        yield
-
-
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory):
-    return sweep(RUN, OVER, folder=tmp_path_factory.mktemp("plain"), progress=False)
-
-
-def files(folder):
-    return {path.name: path.stat().st_mtime_ns for path in folder.glob("*.npz")}
 
 
 def test_the_table_of_a_product(plain, tmp_path):
@@ -233,24 +207,6 @@ def test_a_worker_that_dies_when_it_starts(tmp_path, monkeypatch):
     broken.append(None)
     with pytest.raises(RuntimeError, match="worker processes do not start; a script has to guard"):
         sweep(RUN, folder=tmp_path / "always", executor=1, progress=False)
-
-
-@pytest.mark.dask
-def test_dask_workers(plain, tmp_path):
-    """Scheduler and two workers as processes; one dies in the middle."""
-    distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed")
-    runs = [run for run, _ in plain.histories()]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of its own
-        with (
-            distributed.LocalCluster(2, threads_per_worker=1, dashboard_address=None) as cluster,
-            distributed.Client(cluster) as client,
-        ):
-            rows = sweep(runs[:2], folder=tmp_path, executor=client, progress=False)
-            os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
-            rows = sweep(runs, folder=tmp_path, executor=client, progress=False)
-    assert_same_rows(rows, plain)
-    assert len(files(tmp_path)) == 4
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..experiments import ResultStore, RFMRun, SweepTable, critical_fraction, listed, sweep
 from ..figures import off_screen, plot_critical_fraction, plot_phase_diagram
+from ..signals import cleaned_up
 from ..tasks import OPERATIONS
 from .progress import duration
 from .run import RUN
@@ -26,6 +27,7 @@ _TASK: dict[str, tuple[Callable[[str], object], str]] = {
     "label_noise": (float, "share of the training labels replaced by wrong ones"),
     "stop_accuracy": (float, "end a run at this test accuracy"),
 }
+_TRIED = 1000.0  # seconds of a run, at the rate of the cheapest, up to which a dry run tries it
 
 
 def add_to(commands: argparse._SubParsersAction[Any]) -> None:
@@ -102,7 +104,7 @@ def _sweep(options: argparse.Namespace) -> int:
     folder = options.output.expanduser()
     if options.dry_run:
         return _dry_run(listed(RFMRun(), over), folder, options)
-    with ExitStack() as stack:
+    with cleaned_up(), ExitStack() as stack:
         executor = options.workers
         if options.dask is not None:
             try:
@@ -147,7 +149,7 @@ def _draw(table: SweepTable, path: Path, critical: bool) -> None:
 
 
 def _dry_run(runs: list[Any], folder: Path, options: argparse.Namespace) -> int:
-    """Say what the runs would take, by the first rounds of the cheapest of them."""
+    """Say what the runs would take, by the first rounds of some of them."""
     if options.critical:
         steps = int(np.ceil(np.log2(0.9 / options.resolution)))
         print(f"{len(runs)} searches of {steps} runs each; of one run each:")
@@ -156,13 +158,34 @@ def _dry_run(runs: list[Any], folder: Path, options: argparse.Namespace) -> int:
     if not left:
         print(f"all {len(runs)} runs are done: {folder}")
         return 0
-    trial = replace(min(left, key=lambda run: run.cost), iterations=2, keep=(), stop_accuracy=None)
-    began = time.perf_counter()
-    trial.run()
-    seconds = (time.perf_counter() - began) / trial.cost * sum(run.cost for run in left)
     memory = max(run.memory for run in left) * (options.workers or 1)
     print(
         f"{len(runs)} runs, {len(runs) - len(left)} of them done; the others about "
-        f"{duration(seconds)} in this process; up to {memory / 1e6:.0f} MB"
+        f"{duration(_seconds(left))} in this process; up to {memory / 1e6:.0f} MB"
     )
     return 0
+
+
+def _seconds(runs: list[Any]) -> float:
+    """About how long runs take one after the other.
+
+    By a trial of the cheapest and one of the dearest that does not take long: small runs reach
+    fewer operations a second. In between a power of the cost, beyond in proportion to it.
+    """
+    runs = sorted(runs, key=lambda run: run.cost)
+    _trial(runs[0])  # the first meets cold caches
+    known = {runs[0].cost: _trial(runs[0])}
+    allowed = runs[0].cost * max(1.0, _TRIED / known[runs[0].cost])
+    dearest = [run for run in runs if run.cost <= allowed][-1]
+    known[dearest.cost] = _trial(dearest)
+    costs, last = np.array([run.cost for run in runs]), max(known)
+    within = np.exp(np.interp(np.log(costs), np.log(list(known)), np.log(list(known.values()))))
+    return float(np.sum(within * np.maximum(1.0, costs / last)))
+
+
+def _trial(run: Any) -> float:
+    """Seconds that a run would take, by its first three rounds."""
+    trial = replace(run, iterations=2, keep=(), stop_accuracy=None)
+    began = time.perf_counter()
+    trial.run()
+    return (time.perf_counter() - began) / trial.cost * run.cost

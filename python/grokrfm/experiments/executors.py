@@ -26,6 +26,7 @@ from threadpoolctl import threadpool_limits
 
 from ..checks import check_integer
 from ..executors import as_executor, is_dask_client, worker_count
+from ..signals import not_for_children
 from .descriptions import RFMRun, goes_together
 from .store import ResultStore
 from .table import FAILED, MISSING, TableRow, row_of
@@ -171,7 +172,9 @@ def _started(workers: int, threads: int) -> ProcessPoolExecutor:
             initargs=(threads,),
         )
         try:
-            pool.submit(os.getpid).result()
+            with not_for_children():
+                started = pool.submit(os.getpid)
+            started.result()
             break
         except BrokenExecutor as error:
             if last:

@@ -7,7 +7,7 @@ import json
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -111,10 +111,11 @@ def describe(experiment: Experiment) -> dict[str, Any]:
 
     Fields that are None are left out, so that new ones come in without new names of files.
     """
-    given = asdict(experiment)  # type: ignore[call-overload]
+    names = [field.name for field in fields(experiment)]  # type: ignore[arg-type]
+    given = ((name, getattr(experiment, name)) for name in names)
     described = {
         "experiment": type(experiment).__name__,
-        "fields": {name: value for name, value in given.items() if value is not None},
+        "fields": {name: value for name, value in given if value is not None},
         "result_version": RESULT_VERSION,
     }
     plain: dict[str, Any] = json.loads(json.dumps(described))  # tuples become lists
