@@ -188,4 +188,4 @@ def _trial(run: Any) -> float:
     trial = replace(run, iterations=2, keep=(), stop_accuracy=None)
     began = time.perf_counter()
     trial.run()
-    return (time.perf_counter() - began) / trial.cost * run.cost
+    return float((time.perf_counter() - began) / trial.cost * run.cost)
