@@ -11,4 +11,9 @@ namespace grokrfm {
 template <class T>
 int cholesky_solve(Matrix<T> kernel_matrix, Matrix<T> targets_transposed, int threads);
 
+// The inverse of K, symmetric to the last bit: n^3 flops, as K^-1 is, column by column, zero above
+// the diagonal on the way and known from its other half in the end. K is overwritten.
+template <class T>
+int cholesky_inverse(Matrix<T> matrix, Matrix<T> inverse, int threads);
+
 }  // namespace grokrfm

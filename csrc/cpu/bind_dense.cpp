@@ -50,6 +50,20 @@ void register_dense(py::module_& module) {
         arg("kernel_matrix").noconvert(), arg("targets_transposed").noconvert(),
         arg("threads") = 1);
     module.def(
+        "cholesky_inverse",
+        [](const py::array& matrix, const py::array& inverse, int threads) {
+            require_at_least(1, threads, "threads");
+            return with_floating_type(matrix, "matrix", [&](auto zero) {
+                using T = decltype(zero);
+                const auto k = square<T>(matrix, "matrix");
+                const auto out = grokrfm::matrix<T>(inverse, "inverse", k.rows, k.rows);
+                int info = 0;
+                without_gil([&] { info = cholesky_inverse<T>(k, out, threads); });
+                return info;
+            });
+        },
+        arg("matrix").noconvert(), arg("inverse").noconvert(), arg("threads") = 1);
+    module.def(
         "decision_function",
         [](const py::object& kernel, const py::array& feature_matrix, const py::array& evaluation,
            const py::array& train, const py::array& dual_coefficients, int threads) {

@@ -56,7 +56,34 @@ int cholesky_solve(Matrix<T> kernel_matrix, Matrix<T> targets_transposed, int th
     return 0;
 }
 
+template <class T>
+int cholesky_inverse(Matrix<T> matrix, Matrix<T> inverse, int threads) {
+    if (const int info = factorise(matrix, threads)) return info;
+    const std::ptrdiff_t n = matrix.rows, blocks = block_count(n, block);
+    // Columns first to last, column-major, from the diagonal on: what they need of the factor.
+    parallel_for(blocks, threads, [&](std::ptrdiff_t b, int) {
+        const std::ptrdiff_t first = b * block, last = std::min(first + block, n);
+        for (std::ptrdiff_t j = first; j < last; ++j) {
+            std::fill_n(inverse.row(j) + first, n - first, T(0));
+            inverse.row(j)[j] = 1;
+        }
+        blas::potrs<T>(n - first, last - first, matrix.row(first) + first, n,
+                       inverse.row(first) + first, n);
+    });
+    // The other half.
+    parallel_for(blocks, threads, [&](std::ptrdiff_t b, int) {
+        const std::ptrdiff_t first = b * block, last = std::min(first + block, n);
+        for (std::ptrdiff_t i = 0; i < last; i += block)
+            for (std::ptrdiff_t j = first; j < last; ++j)
+                for (std::ptrdiff_t k = i; k < std::min(i + block, j); ++k)
+                    inverse.row(j)[k] = inverse.row(k)[j];
+    });
+    return 0;
+}
+
 template int cholesky_solve(Matrix<float>, Matrix<float>, int);
 template int cholesky_solve(Matrix<double>, Matrix<double>, int);
+template int cholesky_inverse(Matrix<float>, Matrix<float>, int);
+template int cholesky_inverse(Matrix<double>, Matrix<double>, int);
 
 }  // namespace grokrfm

@@ -157,6 +157,12 @@ def refused():
         ("threads", (square, np.ones((2, 8)), 0), "threads: expected at least 1"),
     ]:
         yield pytest.param("cholesky_solve", arguments, message, id=f"cholesky_solve, {name}")
+    for name, arguments, message in [
+        ("shape", (square[:, :7].copy(), square), r"matrix: .*\(8, 8\)"),
+        ("inverse", (square, np.ones((8, 7))), r"inverse: expected shape \(8, 8\)"),
+        ("threads", (square, square.copy(), 0), "threads: expected at least 1"),
+    ]:
+        yield pytest.param("cholesky_inverse", arguments, message, id=f"cholesky_inverse, {name}")
     yield pytest.param("matrix_power", (np.ones((2, 3)), 0.5), "matrix: .*shape", id="matrix_power")
 
 
@@ -204,5 +210,6 @@ def test_absurd_numbers_end_in_absurd_numbers(bad):
     _cpu.grid_round(**grid(form=(bad, bad, bad), ridge=bad, tolerance=bad, prediction=[bad]))
     _cpu.network_epoch(**epoch(first=np.full((6, 8), bad), learning_rate=bad, agop_penalty=bad))
     _cpu.cholesky_solve(M, np.ones((2, 8)), 2)
+    _cpu.cholesky_inverse(M.copy(), M.copy(), 2)
     for case in CASES:
         _cpu.agop(**dense(kernel=case.kernel(10), feature_matrix=np.full((10, 10), bad)))

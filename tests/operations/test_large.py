@@ -5,7 +5,7 @@ import logging
 import numpy as np
 import pytest
 from cases import assert_close
-from grokrfm import ModularTask, RFMClassifier
+from grokrfm import ModularTask, RFMClassifier, _cpu
 from grokrfm.operations import large, make_operations
 from grokrfm.operations.cpp import CppOperations
 
@@ -44,6 +44,22 @@ def test_products(dtype, tolerance):
     np.testing.assert_array_equal(square, square.T)
     assert_close(square, A @ A.T, tolerance)
     np.testing.assert_array_equal(large.product(A, A.T, 1, symmetric=True), square)
+
+
+@pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-4), ("float64", 1e-12)])
+@pytest.mark.parametrize("size", [1, 2, 127, 128, 129, 300])
+def test_inverses(size, dtype, tolerance):
+    K = with_eigenvalues(np.geomspace(1, 1e2, size), dtype)
+    results = []
+    for threads in (1, 2, 5):
+        result = np.full_like(K, np.nan)
+        assert _cpu.cholesky_inverse(K.copy(), result, threads) == 0
+        results.append(result)
+        np.testing.assert_array_equal(result, result.T)
+        assert_close(result, np.linalg.inv(K.astype(np.float64)).astype(dtype), tolerance)
+    np.testing.assert_array_equal(results[0], results[1])
+    K[-1, -1] = -1
+    assert _cpu.cholesky_inverse(K, results[0], 2) == size
 
 
 @pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-4), ("float64", 1e-11)])

@@ -56,12 +56,23 @@ def _solve(K: Any, rows: Any, threads: int) -> None:
     numpy.linalg.LinAlgError
         If K is not positive definite to working precision.
     """
-    if info := _cpu.cholesky_solve(K, rows, threads):
+    _check(_cpu.cholesky_solve(K, rows, threads))
+
+
+def _inverse(K: Any, threads: int) -> Any:
+    """K⁻¹, symmetric to the last bit; K is overwritten. Raises as `_solve` does."""
+    inverse = np.empty_like(K)
+    _check(_cpu.cholesky_inverse(K, inverse, threads))
+    return inverse
+
+
+def _check(info: int) -> None:
+    if info:
         raise np.linalg.LinAlgError(f"not positive definite, the leading minor {info} fails")
 
 
 def damped_inverse(C: Any, G: Any, threads: int) -> Any:
-    """(C⁻¹ + G)⁻¹ for positive definite C and semidefinite G, (d, d): about 5 d³ flops.
+    """(C⁻¹ + G)⁻¹ for positive definite C and semidefinite G, (d, d): 2 d³ flops.
 
     For C of a condition number up to about 1e5 in float32: it is inverted.
 
@@ -70,11 +81,9 @@ def damped_inverse(C: Any, G: Any, threads: int) -> Any:
     numpy.linalg.LinAlgError
         If C is not positive definite to working precision.
     """
-    inverse, result = (np.eye(len(C), dtype=C.dtype) for _ in range(2))
-    _solve(C.copy(), inverse, threads)
+    inverse = _inverse(C.copy(), threads)
     inverse += G
-    _solve(inverse, result, threads)
-    return result
+    return _inverse(inverse, threads)
 
 
 def square_root(G: Any, threads: int) -> Any:
