@@ -1,10 +1,11 @@
 """Sampled runs over the modulus: time beside the GEMM floor, memory, accuracy, and how they grow.
 
-    python bench/sampled.py [p ...] [--kernel gaussian] [--exact] [--iterations T] [--name NAME]
+    python bench/sampled.py [p ...] [--kernel gaussian] [--exact] [--tol TOL] [--iterations T]
+                            [--name NAME]
 
 One process a modulus, so that its peak memory is its own. x+y, half of all pairs, a dozen classes
-drawn a round, float32, tol 1e-3; a run ends at 99 % accuracy on the drawn pairs, or after T
-updates. --exact runs each modulus with all classes and default settings too. Writes
+drawn a round, float32, tol 1e-3 unless given; a run ends at 99 % accuracy on the drawn pairs, or
+after T updates. --exact runs each modulus with all classes and default settings too. Writes
 bench/results/NAME.json, NAME.csv and NAME.png.
 
 The floor is that of the operations counted while they run, at the GEMM rate of the same process:
@@ -60,14 +61,14 @@ class Counted:
         return self._agop(kernel, M, train, alpha, centred)
 
 
-def run(p, kernel, sampled, pairs, scored, iterations):
+def run(p, kernel, sampled, pairs, scored, iterations, tol):
     """One run; facts as a dict."""
     from grokrfm import ModularTask, RFMClassifier
     from grokrfm.operations import make_operations
 
     split = ModularTask("x+y", p).split(0.5, 0)
     classes, drawn = DRAWN[kernel]
-    given = {"agop_classes": classes, "eval_pairs": pairs or drawn, "tol": 1e-3} if sampled else {}
+    given = {"agop_classes": classes, "eval_pairs": pairs or drawn, "tol": tol} if sampled else {}
     if iterations is not None:
         given["iterations"] = iterations
     model = RFMClassifier(p, kernel=kernel, backend="cpp", **given)
@@ -91,6 +92,7 @@ def run(p, kernel, sampled, pairs, scored, iterations):
         "kernel": kernel,
         "agop_classes": given.get("agop_classes"),
         "eval_pairs": given.get("eval_pairs"),
+        "tol": model.tol,
         "train_pairs": len(split.X_train),
         "rounds": len(history["iteration"]),
         "seconds": history["seconds"].sum(),
@@ -184,6 +186,10 @@ def one(*arguments):
     return row
 
 
+def _case(row):
+    return row["p"], row["agop_classes"] is None, row.get("tol", 1e-3)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("moduli", nargs="*", type=int)
@@ -191,22 +197,23 @@ def main():
     parser.add_argument("--exact", action="store_true", help="all classes too")
     parser.add_argument("--pairs", type=int, help="evaluation pairs drawn")
     parser.add_argument("--scored", type=int, default=0, help="pairs scored at the end")
+    parser.add_argument("--tol", type=float, default=1e-3, help="of the classes (default: 1e-3)")
     parser.add_argument("--iterations", type=int, help="updates (default: until 99 %% accuracy)")
     parser.add_argument("--name", help="of the files to write (default: sampled_KERNEL)")
     given = parser.parse_args()
     rows = []
     for p in given.moduli or MODULI[given.kernel]:
-        rows.append(one(p, given.kernel, True, given.pairs, given.scored, given.iterations))
+        columns = given.pairs, given.scored, given.iterations
+        rows.append(one(p, given.kernel, True, *columns, given.tol))
         if given.exact:
-            rows.append(one(p, given.kernel, False, None, 0, given.iterations))
+            rows.append(one(p, given.kernel, False, None, 0, given.iterations, None))
     RESULTS.mkdir(exist_ok=True)
     name = given.name or f"sampled_{given.kernel}"
     stored = RESULTS / f"{name}.json"
     if given.moduli and stored.exists():  # the others stay as they are
-        measured = {(row["p"], row["agop_classes"]) for row in rows}
         kept = json.loads(stored.read_text())["runs"]
-        rows += [row for row in kept if (row["p"], row["agop_classes"]) not in measured]
-        rows.sort(key=lambda row: (row["p"], row["agop_classes"] is None))
+        rows += [row for row in kept if _case(row) not in map(_case, rows)]
+        rows.sort(key=_case)
     growth = exponents(rows)
     print("growth exponents:", growth)
     found = {"machine": machine.facts(), "growth_exponents": growth, "runs": rows}

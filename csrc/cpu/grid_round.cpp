@@ -1,5 +1,6 @@
 #include "../grid_round.h"
 
+#include <atomic>
 #include <limits>
 #include <optional>
 #include <utility>
@@ -233,17 +234,23 @@ GridSums<T> grid_round(const GridProblem<T>& problem, std::int32_t first_class,
     const Division of_classes(0, classes, threads, grid_bytes);
     const Division of_targets(classes, targets.rows.rows, threads, grid_bytes);
     const BlockShape widest{p, pitch, std::max(of_classes.widest(), of_targets.widest())};
-    // Each thread makes its own, so that their memory is touched in parallel.
+    // Each thread makes its own, so that their memory is touched in parallel. The same classes are
+    // always one share, so that the sums are the same. Of targets there is nothing to sum: whoever
+    // is free takes the next.
     std::vector<std::optional<ThreadShare<T>>> shares(static_cast<std::size_t>(threads));
-    parallel_for(of_classes.blocks + of_targets.blocks, threads,
-                 [&](std::ptrdiff_t block, int thread) {
-                     auto& mine = shares[static_cast<std::size_t>(thread)];
-                     if (!mine) mine.emplace(round, widest, solutions.depth);
-                     const auto [row, m] = block < of_classes.blocks
-                                               ? of_classes.block(block)
-                                               : of_targets.block(block - of_classes.blocks);
-                     mine->run(m, row, solutions, own, iterations + row, residuals + row);
-                 });
+    std::atomic<std::ptrdiff_t> next{0};
+    parallel_for(threads, threads, [&](std::ptrdiff_t share, int) {
+        auto& mine =
+            shares[static_cast<std::size_t>(share)].emplace(round, widest, solutions.depth);
+        const auto take = [&](std::pair<std::ptrdiff_t, std::ptrdiff_t> block) {
+            const auto [row, m] = block;
+            mine.run(m, row, solutions, own, iterations + row, residuals + row);
+        };
+        for (std::ptrdiff_t b = share; b < of_classes.blocks; b += threads)
+            take(of_classes.block(b));
+        for (std::ptrdiff_t b = next++; b < of_targets.blocks; b = next++)
+            take(of_targets.block(b));
+    });
     GridSums<T>& total = shares[0]->finish();
     for (std::size_t k = 1; k < shares.size(); ++k) merge(shares[k]->finish(), total);
     return std::move(total);

@@ -127,7 +127,7 @@ class GridSolver {
     BlockBuffers<T> buffers;
     std::vector<T> solution, outputs, direction, image;  // the last two are free after run
     std::vector<ConjugateGradients> classes;
-    std::vector<double> gram_row;  // of the newest solutions with the last ones, all blocks so far
+    std::vector<double> gram_row;  // of the newest solutions with the last ones, all classes so far
 
  private:
     // The predicted solution, scaled per class to the smallest error in the energy norm.
@@ -258,6 +258,7 @@ class GridSolver {
                 solutions.of(row_ + c, 0)[i] =
                     solution[static_cast<std::size_t>(at + c * shape.pitch)];
         });
+        if (row_ >= round_.classes) return;
         for (std::ptrdiff_t c = row_; c < row_ + shape.m; ++c)
             for (std::ptrdiff_t k = 0; k < solutions.depth; ++k)
                 gram_row[static_cast<std::size_t>(k)] +=

@@ -70,7 +70,7 @@ class GridSums:
     train_squares, test_squares : float or array
         Sum of the squared outputs on training and test pairs.
     products : array of float64, shape (k,)
-        Inner products of the new solutions with the last k, newest first.
+        Inner products of the classes' new solutions with the last k, newest first.
     iterations, residuals : array, shape (c,)
         Conjugate-gradient steps and true relative residual of each column.
     """
@@ -311,7 +311,7 @@ def grid_round(
         best_class=f.argmax(axis=0) + first_class if c else xp.zeros((p, p), dtype=int),
         train_squares=train_squares,
         test_squares=test_squares,
-        products=(solutions[:, :1].astype(xp.float64) * solutions).sum(axis=(0, 2)),
+        products=(solutions[:c, :1].astype(xp.float64) * solutions[:c]).sum(axis=(0, 2)),
         iterations=iterations,
         residuals=residuals,
     )
