@@ -141,7 +141,8 @@ def plot(rows, path):
 
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
     for sampled, label in ((True, "sampled"), (False, "all classes")):
-        chosen = [row for row in rows if bool(row["agop_classes"]) is sampled]
+        of_modulus = {row["p"]: row for row in rows if bool(row["agop_classes"]) is sampled}
+        chosen = list(of_modulus.values())  # of several tolerances one
         if not chosen:
             continue
         p = [row["p"] for row in chosen]
@@ -161,7 +162,11 @@ def plot(rows, path):
             a = np.array(row["accuracy_curve"])
             error = np.sqrt(a * (1 - a) / row["eval_pairs"])
             right.errorbar(
-                np.arange(len(a)), 100 * a, 100 * error, capsize=2, label=f"$p$ = {row['p']}"
+                np.arange(len(a)),
+                100 * a,
+                100 * error,
+                capsize=2,
+                label=f"$p$ = {row['p']}, tol {row['tol']:g}",
             )
     right.set(xlabel="iteration", ylabel="accuracy on the drawn pairs (%)")
     right.legend(frameon=False, fontsize=8)
