@@ -10,9 +10,9 @@ convention.
 import grokrfm
 import matplotlib.pyplot as plt
 
-split = grokrfm.ModularTask("x+y", 61).split(0.5)
+split = grokrfm.ModularTask("x+y", 53).split(0.5)
 model = grokrfm.RFMClassifier(
-    61, "gaussian", bandwidth=2.5, iterations=20, agop_classes=16, eval_pairs=64, tol=1e-3
+    53, "gaussian", bandwidth=2.5, iterations=20, agop_classes=16, eval_pairs=64, tol=1e-3
 )
 model.fit(split)
 assert model.dual_coef_ is None and model.solver_ == "cg"
