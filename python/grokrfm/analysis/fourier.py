@@ -143,8 +143,9 @@ def block_spectrum(block: Any) -> Any:
 def line_energies(block: Any, orientation: str) -> Any:
     """Share of a block's energy at each frequency of its circulant or Hankel line, (p,).
 
-    Entry k is |entry (k, ∓k)|² / ‖block‖_F², entry 0 the mean's. All together they are 1 less
-    `features.circulant_deviation` in that orientation; NaN for a zero block. O(p²) flops.
+    Entry k is the squared modulus of that of `block_spectrum` at (k, ∓k), by ‖block‖_F²; entry 0
+    the mean's. All together they are 1 less `features.circulant_deviation` in that orientation; NaN
+    for a zero block. O(p²) flops.
 
     Raises
     ------
@@ -194,7 +195,7 @@ class TheoremCheck:
     Attributes
     ----------
     difference : ndarray, shape (p,)
-        Largest |kernel machine − Fourier Multiplication Algorithm| over all p² pairs.
+        Largest distance of kernel machine and Fourier Multiplication Algorithm over all p² pairs.
     condition : ndarray, shape (p,)
         Condition number of each class's kernel matrix.
     """

@@ -96,7 +96,7 @@ class FCNClassifier(Estimator):
 
     Attributes
     ----------
-    history_ : dict of str to ndarray, each of length n_iter_ + 1
+    history_ : dict of str to ndarray, each of length `n_iter_` + 1
         Row t belongs to the network after t epochs. Keys: epoch; train_accuracy, test_accuracy;
         train_mse, test_mse; train_correct_class_mse, test_correct_class_mse, all as in
         `RFMClassifier`; seconds (training and evaluation); and what callbacks add.
