@@ -42,6 +42,7 @@ def agop(
 def cholesky_solve(
     kernel_matrix: _Floating, targets_transposed: _Floating, threads: int = 1
 ) -> int: ...
+def cholesky_inverse(matrix: _Floating, inverse: _Floating, threads: int = 1) -> int: ...
 def grid_round(
     feature_matrix: _Floating,
     form: tuple[float, float, float],
