@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pybind11
+import pytest
 from grokrfm.files import locked
 from grokrfm.operations.cuda import CudaOperations
 
@@ -31,7 +32,8 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "LD_
 def _build():
     """Compile the extension unless these sources are compiled already; return its path."""
     compiler = shutil.which("c++")
-    assert compiler, "the tests of the CUDA operations need a C++ compiler, c++"
+    if compiler is None:
+        pytest.skip("the CUDA operations compiled for the host need a C++ compiler, c++")
     files = sorted(path for path in SOURCES.rglob("*") if path.suffix in (".h", ".cpp", ".cu"))
     parts = [*(path.read_bytes() for path in files), *map(str.encode, FLAGS)]
     state = hashlib.sha256(b"".join(parts)).hexdigest()[:16]
