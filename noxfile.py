@@ -71,7 +71,7 @@ def bench(session):
 
 
 @nox.session
-@nox.parametrize("sanitizer", SANITIZERS)
+@nox.parametrize("sanitizer", list(SANITIZERS), ids=list(SANITIZERS))
 def sanitize(session, sanitizer):
     """Tests with everything compiled for a sanitizer of GCC."""
     flags, libraries, told, tests = SANITIZERS[sanitizer]
