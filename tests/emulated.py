@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pybind11
+import pytest
 from grokrfm.files import locked
 from grokrfm.operations.cuda import CudaOperations
 
@@ -26,7 +27,8 @@ SOURCES = ROOT / "csrc"
 def _build():
     """Compile the extension unless these sources are compiled already; return its path."""
     compiler = shutil.which("c++")
-    assert compiler, "the tests of the CUDA operations need a C++ compiler, c++"
+    if compiler is None:
+        pytest.skip("the CUDA operations compiled for the host need a C++ compiler, c++")
     files = sorted(path for path in SOURCES.rglob("*") if path.suffix in (".h", ".cpp", ".cu"))
     state = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
