@@ -31,7 +31,7 @@ step() {
 step build 110 "$python" -m pip install . --target "$site" --no-build-isolation --no-deps --no-index \
     --config-settings=cmake.define.GROKRFM_CUDA=ON --config-settings=build-dir="$site/build"
 step device 20 "$python" bench/gpu.py device
-step parity 90 bash -c '"$0" bench/gpu.py device && "$0" -m pytest tests/test_cuda.py -q -p no:cacheprovider' \
+step parity 90 bash -c '"$0" bench/gpu.py device && "$0" -m pytest tests/operations/test_cuda.py -q -p no:cacheprovider' \
     "$python"
 step sanitizer 80 compute-sanitizer --tool memcheck --error-exitcode 9 "$python" bench/gpu.py small
 step timings 230 "$python" bench/gpu.py timings "$results/timings.json"
