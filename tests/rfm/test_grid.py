@@ -99,8 +99,9 @@ def test_products_in_panels_and_by_blas(dtype, p):
         assert_close(actual, expected, BOUNDS[dtype], np.abs(expected).max())
 
 
-def test_threads_share_the_products_of_a_large_column():
+def test_threads_share_the_products_of_a_large_column(monkeypatch):
     """From p = 500 on, where there are more threads than columns."""
+    monkeypatch.delenv("GROKRFM_NUM_THREADS", raising=False)
     p = 503
     rng = np.random.default_rng(0)
     pairs = np.argwhere(rng.random((p, p)) < 0.01)
