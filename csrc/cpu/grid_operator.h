@@ -57,13 +57,10 @@ std::vector<T> side_by_side(const std::vector<T>& left, const std::vector<T>& ri
     return result;
 }
 
-constexpr std::ptrdiff_t cached_bytes = 32 << 10;  // those of a first-level cache
-
-// Whether 2p rows of a panel stay in the cache: then products in panels are faster than BLAS.
-template <class T>
-bool panels_serve(std::ptrdiff_t p) {
-    const std::ptrdiff_t columns = loops<T>().panel_columns;
-    return 2 * p * columns * static_cast<std::ptrdiff_t>(sizeof(T)) <= cached_bytes;
+// Whether products in panels are faster than BLAS: 2p rows of a panel take 128 p or, with AVX-512,
+// 256 p bytes and should stay in the nearest caches.
+constexpr bool panels_serve(std::ptrdiff_t p) {
+    return p <= 256;
 }
 
 // A grid, or two side by side, as the right factor of products: p x columns.
@@ -71,7 +68,7 @@ template <class T>
 struct RightFactor {
     RightFactor(std::vector<T> matrix, std::ptrdiff_t p)
         : rows(std::move(matrix)), columns(static_cast<std::ptrdiff_t>(rows.size()) / p) {
-        if (!panels_serve<T>(p)) return;
+        if (!panels_serve(p)) return;
         const std::ptrdiff_t panel = loops<T>().panel_columns;
         panels = zeros<T>(block_count(columns, panel) * p * panel);
         for (std::ptrdiff_t row = 0; row < p; ++row)
@@ -178,7 +175,7 @@ class GridOperator {
         T *products = buffers.right_products.data(), *stacked = buffers.stacked.data();
         const std::ptrdiff_t width = shape.m * pitch;
         multiply_right(shape, v, right_, products);
-        const bool in_panels = panels_serve<T>(p);
+        const bool in_panels = panels_serve(p);
         loops<T>().combine_products(shape, products, buffers.sums.data(), buffers.columns.data(),
                                     a_.data(), b_.rows.data(), d_.data(),
                                     in_panels ? loops<T>().panel_columns : width, stacked,

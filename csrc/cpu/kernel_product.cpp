@@ -185,7 +185,8 @@ class GaussianProduct {
           factors_(zeros<T>(block_size)),
           scaled_memory_(zeros<T>(block_size * vectors.columns + 64)),
           scaled_(aligned(scaled_memory_.data())),
-          sums_(zeros<T>(loops<T>().panel_rows * vectors.columns)) {}
+          sums_(zeros<T>(loops<T>().panel_rows * vectors.columns)),
+          chosen_(static_cast<std::size_t>(loops<T>().panel_rows)) {}
 
     // The rows of the first indices [begin, end).
     void run(std::ptrdiff_t begin, std::ptrdiff_t end) {
@@ -240,18 +241,15 @@ class GaussianProduct {
         }
     }
 
-    // The rows from i on, six unless the last is less than that away.
+    // The rows from i on, `panel_rows` unless the last is less than that away.
     void add_rows(std::ptrdiff_t i, std::ptrdiff_t last, std::ptrdiff_t size, std::ptrdiff_t first,
                   std::ptrdiff_t width) {
-        constexpr std::ptrdiff_t most = 8;
-        const T* chosen[most];
-        const std::ptrdiff_t height = loops<T>().panel_rows;
-        for (std::ptrdiff_t r = 0; r < height; ++r) {
-            const auto row = static_cast<std::size_t>(std::min(i + r, last - 1));
-            chosen[r] = shared_.data() + rows_.b[row] * block_size;
-        }
-        loops<T>().multiply_panel(chosen, size, scaled_, sums_.data());
-        for (std::ptrdiff_t r = 0; r < std::min(height, last - i); ++r)
+        const std::ptrdiff_t height = std::min(loops<T>().panel_rows, last - i);
+        for (std::ptrdiff_t r = 0; r < height; ++r)
+            chosen_[static_cast<std::size_t>(r)] =
+                shared_.data() + rows_.b[static_cast<std::size_t>(i + r)] * block_size;
+        loops<T>().multiply_panel(chosen_.data(), height, size, scaled_, sums_.data());
+        for (std::ptrdiff_t r = 0; r < height; ++r)
             loops<T>().add_row(sums_.data() + r * vectors_.columns, width,
                                out_.row(rows_.order[static_cast<std::size_t>(i + r)]) + first);
     }
@@ -264,6 +262,7 @@ class GaussianProduct {
     std::vector<T> shared_, own_, factors_, scaled_memory_;
     T* const scaled_;
     std::vector<T> sums_;
+    std::vector<const T*> chosen_;
 };
 
 // False if the look-ups have to do it.

@@ -53,7 +53,7 @@ struct Loops {
     void (*scale_panel)(const T* factors, const T* panel, Size size, T* out);
     void (*multiply_panels)(PanelFactor<T> left, Size rows, Size size, const T* panels,
                             Size columns, bool add, T* out, Size out_stride);
-    void (*multiply_panel)(const T* const* rows, Size size, const T* panel, T* sums);
+    void (*multiply_panel)(const T* const* rows, Size height, Size size, const T* panel, T* sums);
     void (*apply_value)(const KernelChoice&, const T* q_x, T q_z, Size size, T* s);
     void (*apply_slopes)(const KernelChoice&, const T* q_x, T q_z, Size size, T* s, T* d_q);
 

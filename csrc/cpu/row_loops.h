@@ -1,6 +1,8 @@
 // Leaf loops over rows of a kernel matrix and of the AGOP's sums. Included by loops.cpp alone.
 #pragma once
 
+#include <utility>
+
 #include "loops.h"
 
 namespace grokrfm {
@@ -45,12 +47,11 @@ static void multiply_looked_up(const T* __restrict first,
     }
 }
 
-// A panel has two vectors of columns: with six rows the sums of a product stay in the registers.
-constexpr std::ptrdiff_t panel_rows = 6;
+// A panel has two vectors of columns; the sums of so many rows stay in the 16 or 32 registers.
 #if defined(__AVX512F__)
-constexpr std::ptrdiff_t vector_bytes = 64;
+constexpr std::ptrdiff_t vector_bytes = 64, panel_rows = 12;
 #else
-constexpr std::ptrdiff_t vector_bytes = 32;
+constexpr std::ptrdiff_t vector_bytes = 32, panel_rows = 6;
 #endif
 template <class T>
 constexpr std::ptrdiff_t panel_columns = 2 * vector_bytes / static_cast<std::ptrdiff_t>(sizeof(T));
@@ -120,14 +121,25 @@ static void multiply_tile(const T* const* rows, std::ptrdiff_t step, std::ptrdif
     }
 }
 
+// `multiply_tile` for 1, 2, ..., panel_rows rows.
+template <class T>
+struct Tiles {
+    decltype(&multiply_tile<T, 1>) of[panel_rows];
+};
+
+template <class T, int... R>
+static constexpr Tiles<T> make_tiles(std::integer_sequence<int, R...>) {
+    return {{multiply_tile<T, R + 1>...}};
+}
+
+template <class T>
+static constexpr Tiles<T> tiles = make_tiles<T>(std::make_integer_sequence<int, panel_rows>());
+
 // out = left right (+ out), rows x columns, with the right factor, size x columns, in panels.
 template <class T>
 static void multiply_panels(PanelFactor<T> left, std::ptrdiff_t rows, std::ptrdiff_t size,
                             const T* panels, std::ptrdiff_t columns, bool add, T* out,
                             std::ptrdiff_t out_stride) {
-    constexpr decltype(&multiply_tile<T, 1>) tiles[panel_rows] = {
-        multiply_tile<T, 1>, multiply_tile<T, 2>, multiply_tile<T, 3>,
-        multiply_tile<T, 4>, multiply_tile<T, 5>, multiply_tile<T, 6>};
     // Blocks of rows of sizes that differ by one at most.
     const std::ptrdiff_t blocks = (rows + panel_rows - 1) / panel_rows;
     for (std::ptrdiff_t j = 0; j < columns;
@@ -139,18 +151,17 @@ static void multiply_panels(PanelFactor<T> left, std::ptrdiff_t rows, std::ptrdi
             const T* from[panel_rows];
             for (std::ptrdiff_t r = row; r < next; ++r)
                 from[r - row] = left.data + r * left.row_stride;
-            const auto tile = tiles[next - row - 1];
-            tile(from, left.step, size, panels, width, add, out + row * out_stride + j, out_stride);
+            tiles<T>.of[next - row - 1](from, left.step, size, panels, width, add,
+                                        out + row * out_stride + j, out_stride);
         }
     }
 }
 
-// sums = rows panel, (panel_rows, panel_columns)
+// sums = rows panel, (height, panel_columns), at most panel_rows of them
 template <class T>
-static void multiply_panel(const T* const* rows, std::ptrdiff_t size, const T* __restrict panel,
-                           T* __restrict sums) {
-    multiply_tile<T, panel_rows>(rows, 1, size, panel, panel_columns<T>, false, sums,
-                                 panel_columns<T>);
+static void multiply_panel(const T* const* rows, std::ptrdiff_t height, std::ptrdiff_t size,
+                           const T* __restrict panel, T* __restrict sums) {
+    tiles<T>.of[height - 1](rows, 1, size, panel, panel_columns<T>, false, sums, panel_columns<T>);
 }
 
 template <class T, class Kernel>
