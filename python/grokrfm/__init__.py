@@ -3,7 +3,7 @@
 from . import signals  # noqa: F401  # first, for Ctrl-C while the rest is imported
 
 # isort: split
-from . import features, figures, fourier
+from . import features, figures, fourier, groups
 from ._version import __version__
 from .experiments import NetworkRun, RFMRun, SweepTable, critical_fraction, load, load_run, sweep
 from .network import Epoch, FCNClassifier, NetworkMeasures
@@ -36,6 +36,7 @@ __all__ = [
     "figures",
     "fit_many",
     "fourier",
+    "groups",
     "load",
     "load_run",
     "sweep",

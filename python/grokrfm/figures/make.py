@@ -14,11 +14,18 @@ import numpy as np
 from ..experiments import Experiment, ResultStore, sweep
 from ..files import locked, remove_parts, write_atomically
 from ..operations import build_info
-from . import network, rfm
+from . import critical, groups, network, noise, plateau, rfm
 from .panels import off_screen
 from .registry import Figure, Numbers, Settings
 
-FIGURES = rfm.FIGURES + network.FIGURES
+FIGURES = (
+    rfm.FIGURES
+    + network.FIGURES
+    + critical.FIGURES
+    + plateau.FIGURES
+    + noise.FIGURES
+    + groups.FIGURES
+)
 
 
 def choose_figures(names: Sequence[str] | None) -> list[Figure]:

@@ -1,0 +1,204 @@
+"""How much data generalisation takes: the critical training fraction over the modulus.
+
+A run ends at 99 % test accuracy or after its rounds. The critical fraction of a curve accuracy(r)
+is where it passes 50 %, linear between two fractions, for each seed on its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..experiments import Experiment, NetworkRun, RFMRun
+from ..experiments.table import first_passed
+from .panels import new_axes, panel, plot_band
+from .registry import Figure, Numbers, Series, Settings, last_rows
+
+ROUNDS, EPOCHS = 60, 400
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Accuracy over the training fraction for several moduli.
+
+    The fractions are `scaled` p^power: in these units the threshold hardly moves with p.
+    """
+
+    moduli: tuple[int, ...]
+    scaled: tuple[float, ...] = (1.0, 1.1, 1.2, 1.25, 1.3, 1.35, 1.4, 1.45, 1.5, 1.6, 1.7, 1.8)
+    power: float = -1 / 3
+    given: dict[str, Any] = field(default_factory=dict)
+    network: bool = False
+
+    def run(self, p: int, scaled: float, seed: int) -> Experiment:
+        """Describe a run."""
+        given = {"modulus": p, "seed": seed, "stop_accuracy": 0.99, **self.given}
+        fraction = round(scaled * p**self.power, 4)
+        if self.network:
+            return NetworkRun(train_fraction=fraction, epochs=EPOCHS, **given)
+        return RFMRun(train_fraction=fraction, iterations=ROUNDS, **given)
+
+
+_NARROW = (1.3, 1.35, 1.4, 1.45)  # where a run takes minutes
+CURVES = {
+    "x+y": Curves((23, 31, 43, 61, 83, 97)),
+    "x+y, large p": Curves((127, 167, 199), _NARROW),
+    "x+y, 32 classes drawn": Curves(
+        (199, 313),
+        _NARROW,
+        given={"agop_classes": 32, "eval_pairs": 256, "tol": 1e-3, "keep_features": "last"},
+    ),
+    "x*y": Curves((23, 31, 43, 61, 83, 97), given={"operation": "x*y"}),
+    "x+y, Gaussian": Curves((23, 31, 43, 61, 83), given={"kernel": "gaussian"}),
+    "x+y, Gaussian, large p": Curves((97, 127), _NARROW, given={"kernel": "gaussian"}),
+    "x+y, Laplace": Curves(
+        (23, 31, 43, 61),
+        (0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95),
+        power=0,
+        given={"kernel": "laplace"},
+    ),
+    "x+y, network": Curves(
+        (23, 31, 43, 61, 97),
+        (2.0, 2.5, 3.0, 3.25, 3.5, 3.75, 4.0, 4.25, 4.5, 5.0),
+        power=-2 / 3,
+        network=True,
+    ),
+}
+_QUICK = {"x+y": (23, 43), "x+y, network": (23,)}
+
+
+def _series(settings: Settings) -> Series:
+    chosen = {
+        name: (curves, _QUICK.get(name, ()) if settings.quick else curves.moduli)
+        for name, curves in CURVES.items()
+    }
+    return {
+        f"{name}; {p}; {scaled * p**curves.power:.4f}": [
+            curves.run(p, scaled, seed) for seed in settings.seeds
+        ]
+        for name, (curves, moduli) in chosen.items()
+        for p in moduli
+        for scaled in curves.scaled
+    }
+
+
+def power_law(x: ArrayLike, y: ArrayLike) -> tuple[float, float, float]:
+    """Least squares of log y over log x: factor and exponent of y = factor x^exponent.
+
+    Parameters
+    ----------
+    x, y : array_like, shape (n,)
+        Positive, n ≥ 3.
+
+    Returns
+    -------
+    factor, exponent, error : float
+        The error is the exponent's standard error, from the scatter about the line.
+    """
+    coefficients, covariance = np.polyfit(np.log(x), np.log(y), 1, cov=True)
+    return float(np.exp(coefficients[1])), float(coefficients[0]), float(covariance[0, 0] ** 0.5)
+
+
+def accuracy_curves(data: Numbers) -> dict[tuple[str, int], tuple[NDArray[Any], NDArray[Any]]]:
+    """Return fractions (k,) and accuracies (seeds, k) of each kind and modulus of the figure."""
+    rows: dict[tuple[str, int], list[tuple[float, NDArray[Any]]]] = {}
+    for label, accuracies in zip(data["labels"], data["test_accuracy"], strict=True):
+        name, p, fraction = str(label).split("; ")
+        key = name.removesuffix(", large p"), int(p)
+        rows.setdefault(key, []).append((float(fraction), accuracies))
+    return {
+        key: (np.array([r for r, _ in pairs]), np.array([a for _, a in pairs]).T)
+        for key, pairs in rows.items()
+    }
+
+
+def passed(data: Numbers, level: float) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
+    """Return moduli (k,) and, (seeds, k), where the curves pass an accuracy, of each kind.
+
+    NaN where a curve does not.
+    """
+    found: dict[str, list[tuple[int, list[float]]]] = {}
+    for (kind, p), (fractions, accuracies) in accuracy_curves(data).items():
+        each = [first_passed(fractions, curve, level) for curve in accuracies]
+        # A curve that begins above the level passed it before.
+        inside = [r if r > fractions[0] else np.nan for r in each]
+        found.setdefault(kind, []).append((p, inside))
+    return {
+        kind: (np.array([p for p, _ in rows]), np.array([r for _, r in rows]).T)
+        for kind, rows in found.items()
+    }
+
+
+def plot_critical(data: Numbers, axes: Any = None) -> Any:
+    """Accuracy over the fraction, its collapse, critical fractions and widths; 2 x 2 Axes."""
+    axes = new_axes(2, 2, width=5.6, height=4.0) if axes is None else axes
+    curves = {p: of for (kind, p), of in accuracy_curves(data).items() if kind == "x+y"}
+    for i, (p, (fractions, accuracies)) in enumerate(curves.items()):
+        style = {"color": f"C{i}", "label": f"$p$ = {p}", "marker": "o", "markersize": 3}
+        plot_band(fractions, 100 * accuracies, axes[0, 0], **style)
+        plot_band(fractions * p ** (1 / 3), 100 * accuracies, axes[0, 1], **style)
+    panel(axes[0, 0], "final test accuracy (%)", "training fraction $r$", percent=True)
+    panel(axes[0, 1], "final test accuracy (%)", "$r\\,p^{1/3}$", percent=True)
+    axes[0, 0].legend(frameon=False, fontsize=8)
+    _plot_thresholds(data, axes[1, 0])
+    _plot_widths(data, axes[1, 1])
+    return axes
+
+
+def _plot_thresholds(data: Numbers, ax: Any) -> None:
+    everywhere = passed(data, 0.5)
+    for i, (kind, (p, r)) in enumerate(everywhere.items()):
+        x, y = np.broadcast_to(p, r.shape)[np.isfinite(r)], r[np.isfinite(r)]
+        label = kind
+        if len(set(x)) > 2:
+            factor, exponent, error = power_law(x, y)
+            label = f"{kind}: $p^{{{exponent:.3f}\\pm{error:.3f}}}$"
+            ax.plot(p, factor * p**exponent, color=f"C{i}", linewidth=1)
+        ax.plot(x, y, "o", color=f"C{i}", markersize=3, label=label)
+    p, r = everywhere["x+y"]
+    wide = np.geomspace(p.min(), 2 * p.max())
+    start = float(np.nanmean(r[:, 0]))
+    for law, label in (
+        (np.ones_like(wide), "constant fraction"),
+        ((wide / p[0]) ** (-1 / 3), "$n \\propto p^{5/3}$"),
+        (np.log(wide) / wide / (np.log(p[0]) / p[0]), "$n \\propto p \\log p$"),
+    ):
+        ax.plot(wide, start * law, "--", color="0.6", linewidth=0.8)
+        ax.annotate(label, (wide[-1], start * law[-1]), fontsize=7, ha="right", va="bottom")
+    ax.set(xscale="log", yscale="log", xlabel="$p$", ylabel="critical training fraction")
+    ticks = sorted({int(p) for p, _ in everywhere.values() for p in p})
+    ax.set_xticks(ticks, [str(tick) for tick in ticks], fontsize=7)
+    ax.set_yticks(
+        (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9),
+        ("10 %", "20 %", "30 %", "40 %", "50 %", "70 %", "90 %"),
+    )
+    ax.minorticks_off()
+    ax.legend(frameon=False, fontsize=7, loc="lower left")
+
+
+def _plot_widths(data: Numbers, ax: Any) -> None:
+    """Draw (r at 90 % − r at 10 %) / r at 50 %."""
+    low, middle, high = (passed(data, level) for level in (0.1, 0.5, 0.9))
+    for i, (kind, (p, r)) in enumerate(middle.items()):
+        width = (high[kind][1] - low[kind][1]) / r
+        known = np.isfinite(width).any(axis=0)
+        if known.any():
+            mean = np.nanmean(width[:, known], axis=0)
+            ax.plot(p[known], mean, "o-", color=f"C{i}", markersize=3, label=kind)
+    ax.set(xscale="log", xlabel="$p$", ylabel="width from 10 % to 90 % over $r_c$")
+    ax.set_ylim(bottom=0)
+    ax.legend(frameon=False, fontsize=7)
+
+
+FIGURES = (
+    Figure(
+        "critical",
+        "How much data: the critical training fraction over the modulus",
+        _series,
+        last_rows("test_accuracy"),
+        plot_critical,
+    ),
+)
