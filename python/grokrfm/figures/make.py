@@ -14,13 +14,14 @@ import numpy as np
 from ..experiments import Experiment, ResultStore, sweep
 from ..files import locked, remove_parts, write_atomically
 from ..operations import build_info
-from . import critical, groups, network, noise, plateau, rfm
+from . import controls, critical, groups, network, noise, plateau, rfm
 from .panels import off_screen
 from .registry import Figure, Numbers, Settings
 
 FIGURES = (
     rfm.FIGURES
     + network.FIGURES
+    + controls.FIGURES
     + critical.FIGURES
     + plateau.FIGURES
     + noise.FIGURES

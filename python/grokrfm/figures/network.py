@@ -8,7 +8,7 @@ import numpy as np
 
 from ..experiments import NetworkRun, RFMRun
 from .panels import SIGNS, new_axes, panel, plot_band, plot_by_operation, plot_feature_matrix
-from .registry import Figure, Numbers, Series, Settings, columns
+from .registry import Figure, Numbers, Series, Settings, accuracy_by_label, columns
 from .rfm import STAGES
 
 ORIENTED = ("circulant_deviation_circulant", "circulant_deviation_hankel")
@@ -95,14 +95,6 @@ def _inputs(*operations: str) -> Any:
         }
 
     return series
-
-
-def _accuracy_by_label(series: Series, results: Any) -> Numbers:
-    """Accuracy curves under their labels: they differ in length."""
-    return {
-        label: np.array([results[run]["test_accuracy"] for run in runs])
-        for label, runs in series.items()
-    }
 
 
 def plot_circulant_inputs(data: Numbers, axes: Any = None) -> Any:
@@ -231,7 +223,7 @@ FIGURES = (
         "7",
         "Network mod 61 from 17.5 % of the pairs: one-hot and random circulant inputs",
         _inputs("x+y", "x*y"),
-        _accuracy_by_label,
+        accuracy_by_label,
         plot_circulant_inputs,
     ),
     Figure(
@@ -266,7 +258,7 @@ FIGURES = (
         "A9",
         "Network mod 61 from 17.5 % of the pairs: one-hot and random circulant inputs",
         _inputs("x-y", "x/y"),
-        _accuracy_by_label,
+        accuracy_by_label,
         plot_circulant_inputs,
     ),
     Figure(

@@ -79,6 +79,14 @@ def last_rows(*names: str) -> Callable[[Series, Results], Numbers]:
     return collect
 
 
+def accuracy_by_label(series: Series, results: Results) -> Numbers:
+    """Accuracy curves (seeds, t) under their labels: they differ in length."""
+    return {
+        label: np.array([results[run]["test_accuracy"] for run in runs])
+        for label, runs in series.items()
+    }
+
+
 def _stacked(series: Series, results: Results, names: Sequence[str]) -> dict[str, NDArray[Any]]:
     return {
         name: np.array([[results[run][name] for run in runs] for runs in series.values()])

@@ -11,9 +11,19 @@ from typing import Any
 import numpy as np
 
 from ..analysis import features
-from ..experiments import RFMRun
+from ..experiments import Experiment, RFMRun
+from ..experiments.table import first_passed
 from .panels import SIGNS, new_axes, panel, plot_band, plot_by_operation, plot_feature_matrix
-from .registry import Figure, Numbers, Results, Series, Settings, columns, last_rows
+from .registry import (
+    Figure,
+    Numbers,
+    Results,
+    Series,
+    Settings,
+    accuracy_by_label,
+    columns,
+    last_rows,
+)
 
 FOUR = ("x+y", "x-y", "x*y", "x/y")
 STAGES = (1, 5, 10, 15, 30)
@@ -264,23 +274,46 @@ def plot_fractions(data: Numbers, axes: Any = None) -> Any:
 
 
 def _moduli(settings: Settings) -> Series:
-    moduli = (31, 61, 97) if settings.quick else (31, 61, 97, 199)
-    return {
+    exact = (31, 61, 97) if settings.quick else (31, 61, 97, 199)
+    runs: dict[str, list[Experiment]] = {
         str(p): [RFMRun(modulus=p, seed=seed, keep=STAGES) for seed in settings.seeds]
-        for p in moduli
+        for p in exact
     }
+    for p, pairs in {} if settings.quick else {499: 64, 997: 32}.items():
+        runs[str(p)] = [
+            RFMRun(
+                modulus=p,
+                seed=seed,
+                iterations=18,
+                agop_classes=12,
+                eval_pairs=pairs,
+                tol=1e-2,
+                keep_features="last",
+            )
+            for seed in settings.seeds
+        ]
+    return runs
 
 
-def plot_sharpening(data: Numbers, ax: Any = None) -> Any:
-    """Test accuracy of x + y over iterations for several moduli; one Axes."""
-    ax = new_axes(width=6)[0] if ax is None else ax
-    x = np.arange(data["test_accuracy"].shape[-1])
-    for i, p in enumerate(data["labels"]):
+def plot_sharpening(data: Numbers, axes: Any = None) -> Any:
+    """Test accuracy of x + y over iterations for several moduli; its widths; two Axes."""
+    axes = new_axes(2, width=5.2, height=3.6) if axes is None else axes
+    for i, (p, curves) in enumerate(data.items()):
         style = {"color": f"C{i}", "label": f"$p$ = {p}"}
-        plot_band(x, 100 * data["test_accuracy"][i], ax, **style)
-    panel(ax, "test accuracy (%)", percent=True)
-    ax.legend(frameon=False)
-    return ax
+        plot_band(np.arange(curves.shape[1]), 100 * curves, axes[0], **style)
+        widths = [
+            first_passed(np.arange(len(curve)), curve, 0.9)
+            - first_passed(np.arange(len(curve)), curve, 0.1)
+            for curve in curves
+        ]
+        axes[1].plot([int(p)] * len(widths), widths, "o", color=f"C{i}", markersize=4)
+    panel(axes[0], "test accuracy (%)", percent=True)
+    axes[0].legend(frameon=False)
+    panel(axes[1], "iterations from 10 % to 90 %", "$p$")
+    axes[1].set_xscale("log")
+    axes[1].set_xticks([int(p) for p in data], list(data))
+    axes[1].minorticks_off()
+    return axes
 
 
 def _addition(settings: Settings) -> Series:
@@ -355,7 +388,7 @@ FIGURES = (
         "sharpening",
         "x + y: the transition sharpens with the modulus",
         _moduli,
-        columns("test_accuracy"),
+        accuracy_by_label,
         plot_sharpening,
     ),
 )
