@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..checks import check_one_of
-from ..tasks.groups import conjugacy_classes, inverses
+from ..tasks import groups
 
 __all__ = ["isotypic_components", "isotypic_energies", "line_share"]
 
@@ -40,7 +40,7 @@ def line_share(block: ArrayLike, table: ArrayLike, lines: str = "x y^-1") -> flo
     TypeError, ValueError
         For another shape or name, or a table that is not a group's.
     """
-    inverse = inverses(table)
+    inverse = groups.inverses(table)
     cells = np.asarray(table)
     check_one_of("lines", lines, LINES)
     number = {
@@ -72,7 +72,7 @@ def isotypic_components(table: ArrayLike) -> list[NDArray[np.float64]]:
     TypeError, ValueError
         If the table, (n, n), is not that of a group.
     """
-    classes, inverse = conjugacy_classes(table), inverses(table)
+    classes, inverse = groups.conjugacy_classes(table), groups.inverses(table)
     n = len(inverse)
     # A random class function, the same for g and g⁻¹, separates the components.
     weights = np.random.default_rng(0).standard_normal(classes.max() + 1)[classes]

@@ -6,8 +6,8 @@ from .folder import CHANGEABLE, COMPLETE, INTERRUPTED, RunFolder, new_folder
 from .models import load, load_run
 from .store import ResultStore
 from .sweep import listed, sweep
-from .table import SweepTable
-from .task_runs import Experiment, Result
+from .table import SweepTable, first_passed
+from .task_runs import Experiment, Result, Table
 
 __all__ = [
     "CHANGEABLE",
@@ -20,7 +20,9 @@ __all__ = [
     "ResultStore",
     "RunFolder",
     "SweepTable",
+    "Table",
     "critical_fraction",
+    "first_passed",
     "listed",
     "load",
     "load_run",

@@ -1,5 +1,8 @@
 """Figures. Each plot function draws on the given Axes, or on new ones, and returns them."""
 
+from .controls import plot_controls
+from .critical import plot_critical
+from .groups import plot_groups
 from .make import FIGURES, choose_figures, make_figures
 from .network import (
     plot_ansatz_over_training,
@@ -9,6 +12,7 @@ from .network import (
     plot_sgd,
     plot_side_by_side,
 )
+from .noise import plot_noise
 from .panels import (
     off_screen,
     plot_accuracy,
@@ -17,6 +21,7 @@ from .panels import (
     plot_loss,
     plot_measures,
 )
+from .plateau import plot_plateau
 from .registry import Figure, Settings
 from .rfm import (
     plot_enforced_structure,
@@ -44,6 +49,8 @@ __all__ = [
     "plot_ansatz_over_training",
     "plot_band",
     "plot_circulant_inputs",
+    "plot_controls",
+    "plot_critical",
     "plot_critical_fraction",
     "plot_enforced_structure",
     "plot_feature_ansatz",
@@ -52,11 +59,14 @@ __all__ = [
     "plot_final_features",
     "plot_fractions",
     "plot_grokking",
+    "plot_groups",
     "plot_loss",
     "plot_losses",
     "plot_measures",
     "plot_network_measures",
+    "plot_noise",
     "plot_phase_diagram",
+    "plot_plateau",
     "plot_progress_measures",
     "plot_random_circulant",
     "plot_run",

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..experiments import RFMRun
-from ..experiments.task_runs import Result
+from ..experiments import Result, RFMRun
 from .panels import new_axes, panel, plot_band
 from .registry import Figure, Numbers, Results, Series, Settings
 

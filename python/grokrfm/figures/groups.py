@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..analysis.groups import isotypic_components, isotypic_energies, line_share
-from ..experiments import NetworkRun, RFMRun
-from ..experiments.task_runs import Table
+from ..analysis import groups as representations
+from ..experiments import NetworkRun, RFMRun, Table
 from ..tasks import groups
 from .panels import new_axes, panel, plot_band
 from .registry import Figure, Numbers, Results, Series, Settings
@@ -110,13 +109,16 @@ def _collect(series: Series, results: Results) -> Numbers:
         shares.append([[_shares(M, table) for M in row] for row in matrices])
         n = len(table)
         numbers[f"energies_{label.split('; ')[0]}"] = np.array(
-            [[isotypic_energies(_centred(M[:n, n:]), table) for M in row] for row in matrices]
+            [
+                [representations.isotypic_energies(_centred(M[:n, n:]), table) for M in row]
+                for row in matrices
+            ]
         )
     return {**numbers, "shares": np.array(shares)}
 
 
-def _centred(block: Any) -> Any:
-    return block - block.mean()
+def _energies(block: Any, table: Any) -> Any:
+    return representations.isotypic_energies(block - block.mean(), table)
 
 
 def _shares(M: Any, table: Any) -> tuple[float, float, float]:
@@ -125,9 +127,9 @@ def _shares(M: Any, table: Any) -> tuple[float, float, float]:
     for block in (first, second):  # their diagonals would hide all else
         np.fill_diagonal(block, block[~np.eye(n, dtype=bool)].mean())
     return (
-        line_share(cross, table, "x y^-1"),
-        line_share(first, table, "x y^-1"),
-        line_share(second, table, "x^-1 y"),
+        representations.line_share(cross, table, "x y^-1"),
+        representations.line_share(first, table, "x y^-1"),
+        representations.line_share(second, table, "x^-1 y"),
     )
 
 
@@ -159,7 +161,9 @@ def plot_groups(data: Numbers, axes: Any = None) -> Any:
     axes[1, 0].set_ylim(0, 1)
     axes[1, 0].legend(frameon=False, fontsize=7)
     name = WATCHED[-1]
-    sizes = [basis.shape[1] for basis in isotypic_components(np.array(table_of(name)))]
+    sizes = [
+        basis.shape[1] for basis in representations.isotypic_components(np.array(table_of(name)))
+    ]
     for i, size in enumerate(sizes[1:], start=1):
         style = {"color": f"C{i - 1}", "label": f"dimension {round(size**0.5)}"}
         plot_band(data["kept"], data[f"energies_{name}"][:, :, i], axes[1, 1], **style)

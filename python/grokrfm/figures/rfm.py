@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..analysis import features
-from ..experiments import Experiment, RFMRun
-from ..experiments.table import first_passed
+from ..experiments import Experiment, RFMRun, first_passed
 from .panels import SIGNS, new_axes, panel, plot_band, plot_by_operation, plot_feature_matrix
 from .registry import (
     Figure,

@@ -1,5 +1,6 @@
 """What is to be learnt, and from which pairs: tasks, their splits, pairs as inputs."""
 
+from . import groups
 from .arithmetic import primitive_root, require_prime
 from .formulas import OPERATIONS, check_operation, formula_of, is_multiplicative
 from .modular import ModularTask
@@ -16,6 +17,7 @@ __all__ = [
     "Task",
     "check_operation",
     "formula_of",
+    "groups",
     "input_dimension",
     "is_multiplicative",
     "pair_indices",
