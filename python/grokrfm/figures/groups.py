@@ -109,10 +109,7 @@ def _collect(series: Series, results: Results) -> Numbers:
         shares.append([[_shares(M, table) for M in row] for row in matrices])
         n = len(table)
         numbers[f"energies_{label.split('; ')[0]}"] = np.array(
-            [
-                [representations.isotypic_energies(_centred(M[:n, n:]), table) for M in row]
-                for row in matrices
-            ]
+            [[_energies(M[:n, n:], table) for M in row] for row in matrices]
         )
     return {**numbers, "shares": np.array(shares)}
 
