@@ -181,11 +181,8 @@ def _plot_widths(data: Numbers, ax: Any) -> None:
     """Draw (r at 90 % − r at 10 %) / r at 50 %."""
     low, middle, high = (passed(data, level) for level in (0.1, 0.5, 0.9))
     for i, (kind, (p, r)) in enumerate(middle.items()):
-        width = (high[kind][1] - low[kind][1]) / r
-        known = np.isfinite(width).any(axis=0)
-        if known.any():
-            mean = np.nanmean(width[:, known], axis=0)
-            ax.plot(p[known], mean, "o-", color=f"C{i}", markersize=3, label=kind)
+        width = ((high[kind][1] - low[kind][1]) / r).mean(axis=0)
+        ax.plot(p, width, "o-", color=f"C{i}", markersize=3, label=kind)
     ax.set(xscale="log", xlabel="$p$", ylabel="width from 10 % to 90 % over $r_c$")
     ax.set_ylim(bottom=0)
     ax.legend(frameon=False, fontsize=7)
