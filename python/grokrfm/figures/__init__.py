@@ -1,5 +1,6 @@
 """Figures. Each plot function draws on the given Axes, or on new ones, and returns them."""
 
+from .animation import animate_run
 from .make import FIGURES, choose_figures, make_figures
 from .network import (
     plot_ansatz_over_training,
@@ -37,6 +38,7 @@ __all__ = [
     "FIGURES",
     "Figure",
     "Settings",
+    "animate_run",
     "choose_figures",
     "make_figures",
     "off_screen",
