@@ -39,6 +39,11 @@ class RFMRun(TaskRun):
         As in `ModularTask.split`.
     seed : int
         Of the split, of random labels and features, of what the estimator draws.
+    reflection : int, optional
+        k: the split is `ModularTask.symmetric_split` along the orbits of s rᵏ, of that
+        train_fraction; 1 − 1/p is all but the fixed points.
+    moved_out : int, optional
+        As there; 0 unless given.
     stop_accuracy : float, optional
         Test accuracy at which the run ends early.
     random_circulant : bool
@@ -145,7 +150,7 @@ class NetworkRun(TaskRun):
     Attributes
     ----------
     operation, modulus, table, random_labels, train_fraction, train_count, label_noise, seed, \
-stop_accuracy :
+reflection, moved_out, stop_accuracy :
         As in `RFMRun`, of one operation; the seed is the network's too.
     hidden_width, activation, epochs, batch_size, learning_rate, weight_decay, agop_penalty, \
 optimizer, initialization_scale, backend, dtype :

@@ -33,6 +33,7 @@ from .rfm import (
 )
 from .run import plot_run
 from .sweeps import plot_critical_fraction, plot_phase_diagram
+from .symmetric import plot_symmetric
 
 __all__ = [
     "FIGURES",
@@ -65,5 +66,6 @@ __all__ = [
     "plot_sgd",
     "plot_sharpening",
     "plot_side_by_side",
+    "plot_symmetric",
     "plot_two_tasks",
 ]
