@@ -29,6 +29,10 @@ def test_a_model_names_its_methods():
         "radhakrishnan2024mechanism",
         "jacot2018neural",
     ]
+    assert of(grokrfm.RFMClassifier(7, feature_update="fact")) == [
+        "radhakrishnan2024mechanism",
+        "boixadsera2025features",
+    ]
     assert of(grokrfm.FCNClassifier(7)) == ["power2022grokking", "gromov2023grokking"]
     assert of(grokrfm.FCNClassifier(7, activation="relu")) == ["power2022grokking"]
     fitted = grokrfm.RFMClassifier(5, iterations=0).fit(grokrfm.ModularTask("x+y", 5).split(0.5))

@@ -120,7 +120,8 @@ def citation(*methods: Any) -> str:
 def _names(method: Any) -> list[str]:
     """The methods behind an argument of `citation`."""
     if isinstance(method, RFMClassifier):
-        return ["rfm", *(["ntk"] if method.kernel in ("ntk", "quadratic_ntk") else [])]
+        ntk = ["ntk"] if method.kernel in ("ntk", "quadratic_ntk") else []
+        return ["rfm", *ntk, *(["fact"] if method.feature_update == "fact" else [])]
     if isinstance(method, FCNClassifier):
         return ["grokking", *(["quadratic_network"] if method.activation == "quadratic" else [])]
     if not isinstance(method, str):

@@ -19,6 +19,8 @@ from ..training import Recorded
 Result = dict[str, NDArray[Any]]
 MODULUS = 61  # unless given
 Table = tuple[tuple[int, ...], ...]
+# Of fields that came in later: at their default they are left out of the names of results.
+LATER = {"later": True}
 
 
 class Experiment(Protocol):

@@ -1,6 +1,7 @@
 """Figures. Each plot function draws on the given Axes, or on new ones, and returns them."""
 
 from .animation import animate_run
+from .fact import plot_fact
 from .make import FIGURES, choose_figures, make_figures
 from .network import (
     plot_ansatz_over_training,
@@ -49,6 +50,7 @@ __all__ = [
     "plot_circulant_inputs",
     "plot_critical_fraction",
     "plot_enforced_structure",
+    "plot_fact",
     "plot_feature_ansatz",
     "plot_feature_matrix",
     "plot_features_over_training",

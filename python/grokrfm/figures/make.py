@@ -14,11 +14,11 @@ import numpy as np
 from ..experiments import Experiment, ResultStore, sweep
 from ..files import locked, remove_parts, write_atomically
 from ..operations import build_info
-from . import network, rfm, symmetric
+from . import fact, network, rfm, symmetric
 from .panels import off_screen
 from .registry import Figure, Numbers, Settings
 
-FIGURES = rfm.FIGURES + network.FIGURES + symmetric.FIGURES
+FIGURES = rfm.FIGURES + network.FIGURES + symmetric.FIGURES + fact.FIGURES
 
 
 def choose_figures(names: Sequence[str] | None) -> list[Figure]:
