@@ -376,3 +376,19 @@ def test_fact_is_the_gradient_of_the_loss_times_the_inputs(activation):
     np.testing.assert_allclose(F, -W1.T @ by_weights, atol=1e-6 * abs(F).max())
     with pytest.raises(ValueError, match="labels: expected 15 labels, one a pair, got 14"):
         network.fact(split.y_train[1:])
+
+
+def test_with_weight_decay_the_features_come_to_what_the_theorem_says():
+    """NFM = 2 F / (n c λ) where SGD with decay λ ends; the loss is a mean of n c squares."""
+    p, decay = 7, 1e-3
+    split = ModularTask("x+y", p).split(0.8)
+    n = len(split.X_train)
+    model = FCNClassifier(
+        p, hidden_width=32, epochs=4000, batch_size=n, optimizer="sgd", learning_rate=1.0,
+        weight_decay=decay, dtype="float64",
+    )  # fmt: skip
+    network = model.fit(split).network_
+    nfm, F = network.neural_feature_matrix(), network.fact(split.y_train)
+    np.testing.assert_allclose(2 * F / (n * p * decay), nfm, atol=0.1 * abs(nfm).max())
+    off = ~np.eye(2 * p, dtype=bool)
+    assert np.corrcoef(nfm[off], F[off])[0, 1] > 0.99

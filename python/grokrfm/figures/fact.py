@@ -81,7 +81,8 @@ def plot_fact(data: Numbers, axes: Any = None) -> Any:
     for ax, title in zip(axes, ("RFM by its update", "RFM by its update", "network"), strict=True):
         ax.set_title(title, fontsize="medium")
         ax.legend(frameon=False, fontsize="small", loc="lower right")
-    axes[0].legend(frameon=False, fontsize="small", loc="center right")
+    for ax in (axes[0], axes[2]):
+        ax.legend(frameon=False, fontsize="small", loc="center right")
     return axes
 
 
