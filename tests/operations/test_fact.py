@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from cases import CASES, make_data, make_problem
-from grokrfm import ModularTask, RFMClassifier
+from grokrfm import ModularTask, MultiTask, RFMClassifier, fit_many, load
 from grokrfm.operations import fact_matrix, fact_update, kernels
 from grokrfm.operations.reference import one_hot
 
@@ -131,3 +131,28 @@ def test_no_fact_without_dual_coefficients():
     model = RFMClassifier(7, iterations=1, agop_classes=3, eval_pairs=4).fit(split)
     with pytest.raises(ValueError, match="fact: expected a model with dual coefficients"):
         model.fact()
+
+
+def test_files_and_inputs_with_a_task_bit(tmp_path):
+    task = MultiTask(["x+y", "x-y"], 5)
+    model = RFMClassifier.for_task(task, iterations=2, kernel="gaussian", feature_update="fact")
+    model.fit(task.split(0.5)).save(tmp_path / "model.npz")
+    again = load(tmp_path / "model.npz")
+    assert again.feature_update == "fact"
+    np.testing.assert_array_equal(again.fact(), model.fact())
+    assert model.fact().shape == (11, 11)
+
+
+@pytest.mark.parametrize("kernel", ["quadratic", "general_quadratic"])
+def test_runs_that_go_together(emulated_backend, kernel):
+    options = {"kernel": kernel, "iterations": 2, "solver": "cg", "dtype": "float64", "tol": 1e-10}
+    splits = [ModularTask("x+y", 7).split(0.6, seed) for seed in range(2)]
+    together, alone = (
+        fit_many(
+            [RFMClassifier(7, backend=backend, feature_update="fact", **options) for _ in splits],
+            splits,
+        )
+        for backend in ("cuda", "cpp")
+    )
+    for ours, theirs in zip(together, alone, strict=True):
+        np.testing.assert_allclose(ours.feature_matrices_, theirs.feature_matrices_, atol=1e-6)
