@@ -24,7 +24,7 @@ ROOMS = (
     "cli",
 )
 GROUND = ("_version", "arrays", "checks", "executors", "files", "signals", "_cpu", "_cuda")
-FACADE = ("__init__", "__main__", "features", "fourier", "groups", "torch")
+FACADE = ("__init__", "__main__", "citations", "features", "fourier", "groups", "torch")
 MOST_FLOORS = 10
 
 

@@ -5,6 +5,7 @@ from . import signals  # noqa: F401  # first, for Ctrl-C while the rest is impor
 # isort: split
 from . import features, figures, fourier, groups
 from ._version import __version__
+from .citations import citation
 from .experiments import NetworkRun, RFMRun, SweepTable, critical_fraction, load, load_run, sweep
 from .network import Epoch, FCNClassifier, NetworkMeasures
 from .operations import CustomKernel, build_info
@@ -31,6 +32,7 @@ __all__ = [
     "SweepTable",
     "__version__",
     "build_info",
+    "citation",
     "critical_fraction",
     "features",
     "figures",

@@ -20,7 +20,8 @@ matplotlib.use("Agg")
 def shrunk(run):
     """The same kind of run on a small modulus, in a fraction of a second."""
     if isinstance(run, RFMRun):
-        return replace(run, modulus=7, train_fraction=max(run.train_fraction, 0.3))
+        fraction = min(max(run.train_fraction, 0.3), 1 - 1 / 7)
+        return replace(run, modulus=7, train_fraction=fraction)
     return replace(run, modulus=7, hidden_width=8, epochs=3)
 
 

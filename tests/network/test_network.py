@@ -342,3 +342,53 @@ def test_float32_follows_float64():
         histories.append(model.fit(split.X_train, split.y_train, (split.X_test, split.y_test)))
     single, double = (model.history_["test_mse"] for model in histories)
     np.testing.assert_allclose(single, double, rtol=1e-3)
+
+
+@pytest.mark.parametrize("activation", ["quadratic", "relu", "hermite"])
+def test_fact_is_the_gradient_of_the_loss_times_the_inputs(activation):
+    """By finite differences; and −W₁ᵀ ∂L/∂W₁, hence n λ NFM where the loss with decay ends."""
+    p, step = 5, 1e-6
+    split = ModularTask("x+y", p).split(0.6)
+    model = FCNClassifier(p, hidden_width=8, activation=activation, epochs=2, dtype="float64")
+    network = model.fit(split).network_
+    W1, W2 = network.weights()
+    value = {
+        "quadratic": np.square,
+        "relu": lambda z: np.maximum(z, 0),
+        "hermite": lambda z: (z * z - 1) / np.sqrt(2),
+    }[activation]
+    X = np.eye(p)[split.X_train].reshape(-1, 2 * p)
+
+    def losses(Z, first=W1):
+        errors = value(Z @ first.T) @ W2.T - np.eye(p)[split.y_train]
+        return 0.5 * (errors**2).sum(axis=1)
+
+    expected = np.zeros((2 * p, 2 * p))
+    for v, e in enumerate(step * np.eye(2 * p)):
+        expected[v] = -((losses(X + e) - losses(X - e)) / (2 * step)) @ X
+    F = network.fact(split.y_train)
+    np.testing.assert_allclose(F, expected, atol=1e-6 * abs(expected).max())
+    by_weights = np.zeros_like(W1)
+    for at in np.ndindex(W1.shape):
+        change = np.zeros_like(W1)
+        change[at] = step
+        by_weights[at] = (losses(X, W1 + change) - losses(X, W1 - change)).sum() / (2 * step)
+    np.testing.assert_allclose(F, -W1.T @ by_weights, atol=1e-6 * abs(F).max())
+    with pytest.raises(ValueError, match="labels: expected 15 labels, one a pair, got 14"):
+        network.fact(split.y_train[1:])
+
+
+def test_with_weight_decay_the_features_come_to_what_the_theorem_says():
+    """NFM = 2 F / (n c λ) where SGD with decay λ ends; the loss is a mean of n c squares."""
+    p, decay = 7, 1e-3
+    split = ModularTask("x+y", p).split(0.8)
+    n = len(split.X_train)
+    model = FCNClassifier(
+        p, hidden_width=32, epochs=4000, batch_size=n, optimizer="sgd", learning_rate=1.0,
+        weight_decay=decay, dtype="float64",
+    )  # fmt: skip
+    network = model.fit(split).network_
+    nfm, F = network.neural_feature_matrix(), network.fact(split.y_train)
+    np.testing.assert_allclose(2 * F / (n * p * decay), nfm, atol=0.1 * abs(nfm).max())
+    off = ~np.eye(2 * p, dtype=bool)
+    assert np.corrcoef(nfm[off], F[off])[0, 1] > 0.99

@@ -27,6 +27,7 @@ def test_defaults():
         "depth": 1,
         "n_classes": None,
         "n_tasks": 1,
+        "feature_update": "agop",
         "agop_classes": None,
         "eval_pairs": None,
         "seed": 0,

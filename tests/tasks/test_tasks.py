@@ -158,6 +158,33 @@ def test_largest_symmetric_split():
         ModularTask("x+y", 7).symmetric_split(44 / 49)
 
 
+@pytest.mark.parametrize("k", [0, 3, 9])
+@pytest.mark.parametrize("moved_out", [0, 1, 41])
+def test_all_but_the_fixed_points_of_a_reflection(k, moved_out):
+    p, task = 7, ModularTask("x+y", 7)
+    split = task.symmetric_split(None, 1, reflection=k, moved_out=moved_out)
+    assert len(split.X_train) == 42 - moved_out
+    tested = {tuple(pair) for pair in split.X_test.tolist()}
+    fixed = {(a, (a + k) % p) for a in range(p)}
+    assert fixed <= tested and len(tested) == p + moved_out
+    np.testing.assert_array_equal(split.y_test, split.X_test.sum(axis=1) % p)
+    same = task.symmetric_split(6 / 7, 1, reflection=k, moved_out=moved_out)
+    np.testing.assert_array_equal(same.X_train, split.X_train)
+
+
+def test_pairs_moved_out_are_drawn_by_the_seed():
+    task = ModularTask("x+y", 7)
+    whole = {tuple(pair) for pair in task.symmetric_split(None).X_train.tolist()}
+    out = {
+        tuple(
+            whole
+            - {tuple(x) for x in task.symmetric_split(None, seed, moved_out=1).X_train.tolist()}
+        )
+        for seed in range(8)
+    }
+    assert len(out) > 4
+
+
 def test_several_tasks():
     tasks = MultiTask(["x+y", "x/y"], 7)
     assert (tasks.n_tasks, tasks.n_classes, len(tasks.pairs)) == (2, 7, 49 + 42)
@@ -201,6 +228,21 @@ def bad_calls():
         ValueError,
         "moved_back: expected an integer from 0 to 5, got 6",
         lambda: task.symmetric_split(moved_back=6),
+    )
+    yield (
+        ValueError,
+        "moved_out: expected an integer from 0 to 19, got 20",
+        lambda: task.symmetric_split(None, moved_out=20),
+    )
+    yield (
+        ValueError,
+        "reflection: expected one that leaves the labels alone.*, got 1 for x-y",
+        lambda: ModularTask("x-y", 5).symmetric_split(reflection=1),
+    )
+    yield (
+        TypeError,
+        "reflection: expected an integer, got 1.5",
+        lambda: task.symmetric_split(reflection=1.5),
     )
     yield (
         ValueError,

@@ -32,6 +32,7 @@ from ..tasks import (
     primitive_root,
     require_prime,
 )
+from .reflections import orbit, reflection_matrix
 
 __all__ = [
     "ORIENTATIONS",
@@ -43,7 +44,9 @@ __all__ = [
     "effective_rank",
     "enforce_structure",
     "lines",
+    "orbit",
     "random_circulant",
+    "reflection_matrix",
     "reorder_by_discrete_logarithm",
     "spectrum",
 ]

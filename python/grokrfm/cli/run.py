@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..operations import BACKENDS, KERNELS
-from ..rfm import CENTERINGS, SOLVERS, FeatureMeasures, RFMClassifier
+from ..rfm import CENTERINGS, FEATURE_UPDATES, SOLVERS, FeatureMeasures, RFMClassifier
 from ..training import Row
 from .options import DTYPE, Option, TrainingCommand, backend_option
 
@@ -22,6 +22,12 @@ _OPTIONS: dict[str, Option] = {
     "bandwidth": (float, None, "L of the Gaussian and Laplace kernels"),
     "ridge": (float, None, "added to the diagonal of the kernel matrix; 0 interpolates"),
     "agop_power": (float, None, "exponent on the average gradient outer product"),
+    "feature_update": (
+        str,
+        FEATURE_UPDATES,
+        "what the next feature matrix is a power of: the average gradient outer product, or the "
+        "matrix of the Features at Convergence Theorem",
+    ),
     "centering": (str, CENTERINGS, "gradients less their mean per class, or as they are"),
     "solver": (str, SOLVERS, "linear solver"),
     "tol": (float, None, "relative residual at which conjugate gradients stop"),

@@ -4,6 +4,7 @@ from .critical import critical_fraction
 from .descriptions import NetworkRun, RFMRun
 from .folder import CHANGEABLE, COMPLETE, INTERRUPTED, RunFolder, new_folder
 from .models import load, load_run
+from .orbits import OrbitRun
 from .store import ResultStore
 from .sweep import listed, sweep
 from .table import SweepTable, first_passed
@@ -15,6 +16,7 @@ __all__ = [
     "INTERRUPTED",
     "Experiment",
     "NetworkRun",
+    "OrbitRun",
     "RFMRun",
     "Result",
     "ResultStore",

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..analysis import features
+from ..analysis import feature_correlation, features
 from ..checks import check_integer
-from ..network import FCNClassifier, NetworkMeasures
+from ..network import Epoch, FCNClassifier, NetworkMeasures
 from ..operations import ArrayOperations, Kernel, make_operations, quadratic_form
 from ..rfm import Callback, FeatureMeasures, RFMClassifier, Round, SolverWarning, fit_many
 from ..tasks import Split
-from .task_runs import Experiment, Result, TaskRun
+from .task_runs import LATER, Experiment, Result, TaskRun
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,18 +39,27 @@ class RFMRun(TaskRun):
         As in `ModularTask.split`.
     seed : int
         Of the split, of random labels and features, of what the estimator draws.
+    reflection : int, optional
+        k: the split is `ModularTask.symmetric_split` along the orbits of s rᵏ, of that
+        train_fraction; 1 − 1/p is all but the fixed points.
+    moved_out : int, optional
+        As there; 0 unless given.
     stop_accuracy : float, optional
         Test accuracy at which the run ends early.
     random_circulant : bool
         Whether M_0 is a random circulant feature matrix, of the run's seed, or the identity.
     kernel, iterations, bandwidth, ridge, agop_power, centering, backend, solver, dtype, tol, depth,
-    agop_classes, eval_pairs, keep_features :
+    agop_classes, eval_pairs, keep_features, feature_update :
         As in `RFMClassifier`.
     keep : tuple of int
         Iterations whose feature matrix is in the result, as "matrix_<t>", if the run comes so far.
     enforce : bool
         Whether each M_t is also evaluated with exact block-circulant structure: columns
         enforced_test_accuracy and enforced_test_correct_class_mse.
+    measure_fact : bool
+        Whether each M_t is compared with the F of `RFMClassifier.fact` and with √AGOP of its
+        predictor, by the correlation of their entries off the diagonal: columns fact_correlation,
+        of the symmetric part of F, and agop_correlation. Takes a second solve a round.
 
     Raises
     ------
@@ -72,8 +81,10 @@ class RFMRun(TaskRun):
     agop_classes: int | None = None
     eval_pairs: int | None = None
     keep_features: str | int = "all"
+    feature_update: str = field(default="agop", metadata=LATER)
     keep: tuple[int, ...] = ()
     enforce: bool = False
+    measure_fact: bool = field(default=False, metadata=LATER)
 
     estimator = RFMClassifier
 
@@ -88,12 +99,18 @@ class RFMRun(TaskRun):
                 f"enforce: expected False without one named operation, got {self.operation}"
             )
 
+        if self.measure_fact and (self.agop_classes is not None or self.keep_features != "all"):
+            raise ValueError(
+                "measure_fact: expected False with agop_classes or without all feature matrices, "
+                "got True"
+            )
+
     @property
     def cost(self) -> float:
         p, n = self.modulus, self.n_train
         sampled = self.agop_classes is not None and self.eval_pairs is not None
         columns = (self.agop_classes or 0) + (self.eval_pairs or 0) if sampled else p
-        rounds = (self.iterations + 1) * (2 if self.enforce else 1)
+        rounds = (self.iterations + 1) * (1 + self.enforce + self.measure_fact)
         on_grid = quadratic_form(Kernel(self.kernel)) is not None
         if on_grid and not isinstance(self.operation, tuple):
             return rounds * 80.0 * p**3 * columns
@@ -135,7 +152,20 @@ class RFMRun(TaskRun):
             for t, M in zip(model.kept_iterations_, model.feature_matrices_, strict=True)
             if t in self.keep
         }
-        return {**model.history_, **matrices}
+        measured = _compared_with_fact(model) if self.measure_fact else {}
+        return {**model.history_, **measured, **matrices}
+
+
+def _compared_with_fact(model: RFMClassifier) -> Result:
+    """The columns of `measure_fact`."""
+    columns = np.empty((2, len(model.feature_matrices_)))
+    for t, M in enumerate(model.feature_matrices_):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SolverWarning)  # the run has warned of the same
+            predictor = model.at_iteration(t)
+        F, root = predictor.fact(), ArrayOperations().matrix_power(predictor.agop(), 0.5)
+        columns[:, t] = [feature_correlation(M, other, diagonal=False) for other in (F + F.T, root)]
+    return {"fact_correlation": columns[0], "agop_correlation": columns[1]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +175,7 @@ class NetworkRun(TaskRun):
     Attributes
     ----------
     operation, modulus, table, random_labels, train_fraction, train_count, label_noise, seed, \
-stop_accuracy :
+reflection, moved_out, stop_accuracy :
         As in `RFMRun`, of one operation; the seed is the network's too.
     hidden_width, activation, epochs, batch_size, learning_rate, weight_decay, agop_penalty, \
 optimizer, initialization_scale, backend, dtype :
@@ -155,6 +185,9 @@ optimizer, initialization_scale, backend, dtype :
     measure : bool
         Whether `NetworkMeasures` are taken every epoch; adds "nfm" and "feature_matrix", √AGOP,
         of the final network.
+    measure_fact : bool
+        Whether the column nfm_fact_correlation is taken every epoch: correlation off the diagonal
+        of NFM and the symmetric part of `TrainedNetwork.fact`.
 
     Raises
     ------
@@ -174,6 +207,7 @@ optimizer, initialization_scale, backend, dtype :
     backend: str = "auto"
     dtype: str = "float32"
     measure: bool = False
+    measure_fact: bool = field(default=False, metadata=LATER)
 
     estimator = FCNClassifier
 
@@ -193,7 +227,17 @@ optimizer, initialization_scale, backend, dtype :
         if self.random_circulant:
             M = features.random_circulant(str(self.operation), self.modulus, self.seed)
             transform = ArrayOperations().matrix_power(M, 0.5)
-        measures = [NetworkMeasures(split.operation)] if self.measure else []
+        measures: list[Any] = [NetworkMeasures(split.operation)] if self.measure else []
+        if self.measure_fact:
+
+            def compare_with_fact(current: Epoch) -> None:
+                F, nfm = (
+                    current.network.fact(split.y_train),
+                    current.network.neural_feature_matrix(),
+                )
+                current.record["nfm_fact_correlation"] = feature_correlation(nfm, F + F.T, False)
+
+            measures.append(compare_with_fact)
         model.fit(split, callbacks=[*measures, *self.enough()], input_transform=transform)
         if not self.measure:
             return dict(model.history_)

@@ -109,13 +109,17 @@ class ResultStore:
 def describe(experiment: Experiment) -> dict[str, Any]:
     """What the result depends on, as JSON has it.
 
-    Fields that are None are left out, so that new ones come in without new names of files.
+    Fields that are None are left out, and those marked `LATER` at their default, so that new ones
+    come in without new names of files.
     """
-    names = [field.name for field in fields(experiment)]  # type: ignore[arg-type]
-    given = ((name, getattr(experiment, name)) for name in names)
+    given = {}
+    for each in fields(experiment):  # type: ignore[arg-type]
+        value = getattr(experiment, each.name)
+        if value is not None and not (each.metadata.get("later") and value == each.default):
+            given[each.name] = value
     described = {
         "experiment": type(experiment).__name__,
-        "fields": {name: value for name, value in given if value is not None},
+        "fields": given,
         "result_version": RESULT_VERSION,
     }
     plain: dict[str, Any] = json.loads(json.dumps(described))  # tuples become lists

@@ -19,6 +19,8 @@ from ..training import Recorded
 Result = dict[str, NDArray[Any]]
 MODULUS = 61  # unless given
 Table = tuple[tuple[int, ...], ...]
+# Of fields that came in later: at their default they are left out of the names of results.
+LATER = {"later": True}
 
 
 class Experiment(Protocol):
@@ -46,6 +48,8 @@ class TaskRun:
     seed: int = 0
     stop_accuracy: float | None = None
     random_circulant: bool = False
+    reflection: int | None = None
+    moved_out: int | None = None
 
     estimator: ClassVar[type[RFMClassifier] | type[FCNClassifier]]
 
@@ -84,11 +88,27 @@ class TaskRun:
         else:
             check_integer("train_count", self.train_count, minimum=1)
         check_fraction("label_noise", self.label_noise, zero=True)
+        self._check_reflection(task)
         if self.stop_accuracy is not None and check_real("stop_accuracy", self.stop_accuracy) > 1:
             raise ValueError(
                 f"stop_accuracy: expected a number in [0, 1], got {self.stop_accuracy}"
             )
         self.model().check_parameters()
+
+    def _check_reflection(self, task: Task) -> None:
+        if self.reflection is None:
+            if self.moved_out is not None:
+                raise ValueError(
+                    f"moved_out: expected None without a reflection, got {self.moved_out}"
+                )
+            return
+        check_integer("reflection", self.reflection)
+        check_integer("moved_out", self.moved_out or 0, minimum=0)
+        if not isinstance(task, ModularTask) or self.label_noise or self.train_count is not None:
+            raise ValueError(
+                "reflection: expected None with several operations, label_noise or train_count, "
+                f"got {self.reflection}"
+            )
 
     def task(self) -> Task:
         """Return the task."""
@@ -96,7 +116,15 @@ class TaskRun:
 
     def split(self) -> Split:
         """Return its training and test pairs."""
-        return self.task().split(
+        task = self.task()
+        if self.reflection is not None and isinstance(task, ModularTask):
+            return task.symmetric_split(
+                self.train_fraction,
+                self.seed,
+                reflection=self.reflection,
+                moved_out=self.moved_out or 0,
+            )
+        return task.split(
             self.train_fraction,
             self.seed,
             train_count=self.train_count,

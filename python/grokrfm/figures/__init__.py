@@ -1,7 +1,9 @@
 """Figures. Each plot function draws on the given Axes, or on new ones, and returns them."""
 
+from .animation import animate_run
 from .controls import plot_controls
 from .critical import plot_critical
+from .fact import plot_fact
 from .groups import plot_groups
 from .make import FIGURES, choose_figures, make_figures
 from .network import (
@@ -37,11 +39,13 @@ from .rfm import (
 )
 from .run import plot_run
 from .sweeps import plot_critical_fraction, plot_phase_diagram
+from .symmetric import plot_symmetric
 
 __all__ = [
     "FIGURES",
     "Figure",
     "Settings",
+    "animate_run",
     "choose_figures",
     "make_figures",
     "off_screen",
@@ -53,6 +57,7 @@ __all__ = [
     "plot_critical",
     "plot_critical_fraction",
     "plot_enforced_structure",
+    "plot_fact",
     "plot_feature_ansatz",
     "plot_feature_matrix",
     "plot_features_over_training",
@@ -73,5 +78,6 @@ __all__ = [
     "plot_sgd",
     "plot_sharpening",
     "plot_side_by_side",
+    "plot_symmetric",
     "plot_two_tasks",
 ]

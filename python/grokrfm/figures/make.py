@@ -14,7 +14,7 @@ import numpy as np
 from ..experiments import Experiment, ResultStore, sweep
 from ..files import locked, remove_parts, write_atomically
 from ..operations import build_info
-from . import controls, critical, groups, network, noise, plateau, rfm
+from . import controls, critical, fact, groups, network, noise, plateau, rfm, symmetric
 from .panels import off_screen
 from .registry import Figure, Numbers, Settings
 
@@ -26,6 +26,8 @@ FIGURES = (
     + plateau.FIGURES
     + noise.FIGURES
     + groups.FIGURES
+    + symmetric.FIGURES
+    + fact.FIGURES
 )
 
 

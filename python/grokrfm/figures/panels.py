@@ -86,6 +86,19 @@ def plot_by_operation(
     return ax
 
 
+def arranged(
+    M: ArrayLike, operation: str | None = "x+y", reorder: bool = True
+) -> tuple[NDArray[np.float64], float]:
+    """Return a feature matrix as it is drawn, (2p, 2p), and the entry of the strongest colour."""
+    checked, p = check_blocks("M", M)
+    matrix = np.array(to_numpy(checked))
+    if reorder and is_multiplicative(formula_of(operation), p):
+        matrix = reorder_by_discrete_logarithm(matrix, p)
+    np.fill_diagonal(matrix, 0)
+    # A few rows (the zero class of a product) can dwarf the rest.
+    return matrix, float(np.percentile(np.abs(matrix), 99.5)) or 1.0
+
+
 def plot_feature_matrix(
     M: ArrayLike, operation: str = "x+y", ax: Axes | None = None, reorder: bool = True
 ) -> Axes:
@@ -94,18 +107,13 @@ def plot_feature_matrix(
     For "x*y" and "x/y" modulo a prime the residues are in the order of discrete logarithms, unless
     `reorder` is false.
     """
-    checked, p = check_blocks("M", M)
-    matrix = np.array(to_numpy(checked))
+    matrix, limit = arranged(M, operation, reorder)
+    p = len(matrix) // 2
     ax = new_axes()[0] if ax is None else ax
-    by_logarithm = reorder and is_multiplicative(formula_of(operation), p)
-    if by_logarithm:
-        matrix = reorder_by_discrete_logarithm(matrix, p)
-    np.fill_diagonal(matrix, 0)
-    # A few rows (the zero class of a product) can dwarf the rest.
-    limit = float(np.percentile(np.abs(matrix), 99.5)) or 1.0
     image = ax.imshow(matrix, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
     for line in (ax.axhline, ax.axvline):
         line(p - 0.5, color="0.2", linewidth=0.6)
+    by_logarithm = reorder and is_multiplicative(formula_of(operation), p)
     order = " (discrete-log order)" if by_logarithm else ""
     ax.set(
         xticks=[(p - 1) / 2, p + (p - 1) / 2],

@@ -6,13 +6,15 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from ..checks import check_labels
 from ..operations import (
     FittedBackend,
     Network,
     network_agop,
     network_class_agops,
+    network_fact,
     network_rows,
 )
 
@@ -107,6 +109,30 @@ class TrainedNetwork:
         with self._operations.device.own_threads():
             return self._operations.device.to_numpy(
                 network_class_agops(xp, self._activation, self._network, self._rows)
+            )
+
+    def fact(self, labels: ArrayLike) -> NDArray[Any]:
+        """−Σ_j ∇ℓ_j x_jᵀ of half the squared errors over the training inputs, (2p, 2p).
+
+        The Features at Convergence Theorem (arXiv 2507.05644): by n λ it is the NFM where a
+        training with weight decay λ has come to its end.
+
+        Parameters
+        ----------
+        labels : array_like of int, shape (n,)
+            Classes of the training pairs, 0…c−1.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For other labels.
+        """
+        count, c = len(self._inputs), len(self._network.second)
+        device = self._operations.device
+        y = device.asarray(check_labels("labels", labels, count, c), np.int64)
+        with device.own_threads():
+            return device.to_numpy(
+                network_fact(device.xp, self._activation, self._network, self._rows, y)
             )
 
     def feature_matrix(self) -> NDArray[Any]:

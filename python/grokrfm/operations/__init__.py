@@ -11,6 +11,7 @@ from .backends import (
 )
 from .conjugate_gradients import coarse_inverse, conjugate_gradients
 from .custom import check_custom_kernel
+from .fact import fact_from_sums, fact_matrix, fact_update
 from .grid import (
     Form,
     GridProblem,
@@ -33,6 +34,7 @@ from .networks import (
     initial_network,
     network_agop,
     network_class_agops,
+    network_fact,
 )
 from .reference import ArrayOperations, minimum_norm_solve, network_rows
 
@@ -60,6 +62,9 @@ __all__ = [
     "coarse_matrix",
     "column_backend",
     "conjugate_gradients",
+    "fact_from_sums",
+    "fact_matrix",
+    "fact_update",
     "initial_network",
     "make_kernel",
     "make_operations",
@@ -68,6 +73,7 @@ __all__ = [
     "moment_in_metric",
     "network_agop",
     "network_class_agops",
+    "network_fact",
     "network_rows",
     "pair_sums",
     "quadratic_form",

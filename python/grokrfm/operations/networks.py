@@ -188,3 +188,15 @@ def network_class_agops(xp: Any, activation: str, network: Network, X: Any) -> A
         weighted = network.first * w
         G[...] = weighted @ S @ weighted.T
     return result
+
+
+def network_fact(xp: Any, activation: str, network: Network, X: Any, labels: Any) -> Any:
+    """−Σ_j ∇ℓ_j x_jᵀ of half the squared errors ℓ_j over the inputs X, (d, d).
+
+    By n λ what the Features at Convergence Theorem (`fact`) says that W₁ᵀW₁ is, at the end of a
+    training with weight decay λ. As the gradient of the loss by W₁, it is −W₁ᵀ ∂ℓ/∂W₁.
+    """
+    phi, Z = ACTIVATIONS[activation], X @ network.first
+    errors = phi.value(Z) @ network.second.T
+    errors[xp.arange(len(X)), labels] -= 1
+    return -network.first @ (((errors @ network.second) * phi.slope(Z)).T @ X)

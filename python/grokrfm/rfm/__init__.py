@@ -1,6 +1,6 @@
 """The Recursive Feature Machine: machines that solve with one M, the round loop, the estimator."""
 
-from .classifier import CENTERINGS, RFMClassifier
+from .classifier import CENTERINGS, FEATURE_UPDATES, RFMClassifier
 from .evaluation import SolverWarning
 from .many import fit_many
 from .measures import FeatureMeasures
@@ -9,6 +9,7 @@ from .solvers import SOLVERS
 
 __all__ = [
     "CENTERINGS",
+    "FEATURE_UPDATES",
     "SOLVERS",
     "Callback",
     "FeatureMeasures",

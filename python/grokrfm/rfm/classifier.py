@@ -42,6 +42,7 @@ from .solvers import SOLVERS, cholesky_fits, choose_solver
 from .switching import SWITCHED
 
 CENTERINGS = ("per_class", "none")
+FEATURE_UPDATES = ("agop", "fact")
 MAX_DEPTH = 100  # every entry of the kernel matrix takes so many steps
 
 
@@ -122,6 +123,11 @@ class RFMClassifier(FittedRFM):
         Whose rounds' feature matrices are kept: all, which is refused where they would take more
         than 4 GB; that of the last round alone; or, of every k-th round, M_0, M_k, M_2k …, and the
         last. A checkpoint has no more either: a run that goes on keeps what is left.
+    feature_update : {"agop", "fact"}
+        M_{t+1} = AGOP(f_t)^s or |F M_t|^s, F the matrix of the Features at Convergence Theorem
+        (`fact`): with s = 1/2 FACT-RFM in its form with geometric averaging (Boix-Adserà et al.
+        2025, arXiv 2507.05644). That takes no centering and no drawn classes, and outside the
+        quadratic family the solver "cholesky".
 
     Attributes
     ----------
@@ -184,6 +190,7 @@ class RFMClassifier(FittedRFM):
         eval_pairs: int | None = None,
         seed: int = 0,
         keep_features: str | int = "all",
+        feature_update: str = "agop",
     ) -> None:
         self.modulus = modulus
         self.kernel = kernel
@@ -203,6 +210,7 @@ class RFMClassifier(FittedRFM):
         self.eval_pairs = eval_pairs
         self.seed = seed
         self.keep_features = keep_features
+        self.feature_update = feature_update
 
     def fit(
         self,
@@ -368,7 +376,13 @@ class RFMClassifier(FittedRFM):
                 str(self.kernel), bandwidth=bandwidth, depth=depth, dimension=dimension
             )
         n_classes = check_classes(self.n_classes, p)
+        update = checks.check_one_of("feature_update", self.feature_update, FEATURE_UPDATES)
         sampling = self._check_sampling(n_classes)
+        if sampling and update == "fact":
+            raise ValueError(
+                "agop_classes: expected None with feature_update='fact', which takes all classes, "
+                f"got {self.agop_classes}"
+            )
         if sampling and sampling.few_columns:
             backend = column_backend(backend)
         return Settings(
@@ -383,6 +397,7 @@ class RFMClassifier(FittedRFM):
             agop_power=agop_power,
             ridge=ridge,
             centred=self.centering == "per_class",
+            fact=update == "fact",
             tolerance=tolerance,
             dtype=np.dtype(dtype),
             sampling=sampling,
@@ -429,8 +444,8 @@ class RFMClassifier(FittedRFM):
         if settings.few_columns:
             solver = "cg"
         elif solver == "auto":
-            off_grid = quadratic_form(settings.kernel) is None and cholesky_fits(
-                data, settings.dtype.itemsize, operations
+            off_grid = quadratic_form(settings.kernel) is None and (
+                settings.fact or cholesky_fits(data, settings.dtype.itemsize, operations)
             )
             solver = "cholesky" if n_tasks > 1 or off_grid else "cg"
         return require_memory(settings, solver, [data], operations, checkpoints=True)

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..operations import Kernel, Operations
+from ..operations import Kernel, Operations, fact_matrix, fact_update
 from ..tasks import PairData, pair_indices
 from ..training import Scores, scores_of_outputs
 from .sampling import Draw
@@ -96,10 +96,11 @@ class DenseEvaluator:
         dtype: Any,
         ridge: float,
         centred: bool,
+        fact: bool = False,
     ) -> None:
         asarray = operations.device.asarray
         self._operations, self._kernel = operations, kernel
-        self._ridge, self._centred = ridge, centred
+        self._ridge, self._centred, self._fact = ridge, centred, fact
         self._train, self._test = (
             asarray(pair_indices(pairs, data.modulus), np.int32)
             for pairs in (data.train, data.test)
@@ -133,6 +134,8 @@ class DenseEvaluator:
 
         def agop() -> Any:
             alpha = dual_coefficients
+            if self._fact:
+                return fact_update(xp, fact_matrix(xp, self._kernel, M, self._train, alpha), M)
             if draw is not None:  # the AGOP is quadratic in them
                 alpha = alpha[:, operations.device.asarray(draw.classes, np.int64)]
                 roots = operations.device.asarray(np.sqrt(draw.weights), alpha.dtype)

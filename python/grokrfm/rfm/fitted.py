@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import checks
-from ..operations import CustomKernel, FittedBackend, memory
+from ..operations import CustomKernel, FittedBackend, fact_matrix, memory
 from ..tasks import PairData, formula_of, input_dimension, pair_indices
 from ..training import Estimator, check_history, find_classes, unpack_array
 from .columns import ColumnsOfMetric, outputs_of_pairs
@@ -170,7 +170,8 @@ class FittedRFM(Estimator):
     def agop(self) -> NDArray[Any]:
         """AGOP of the final predictor on the training pairs, (d, d).
 
-        The next feature matrix would be its power `agop_power`. About 4 n² c + 4 n c p² flops.
+        The next feature matrix would be its power `agop_power`, unless feature_update="fact". About
+        4 n² c + 4 n c p² flops.
         """
         self.require_fit()
         if self.dual_coef_ is None:
@@ -205,6 +206,33 @@ class FittedRFM(Estimator):
         for agop, label in zip(agops, chosen, strict=True):
             agop[...] = self._agop(self.dual_coef_[:, [label]])
         return agops
+
+    def fact(self) -> NDArray[Any]:
+        """F = Σ_jc α_jc ∇f_c(x_j) x_jᵀ of the final predictor on its training pairs, (d, d).
+
+        The right side of the Features at Convergence Theorem (arXiv 2507.05644),
+        −1/(nλ) Σ_j ∇ℓ_j x_jᵀ of half the squared errors ℓ_j, in the limit of no ridge: M = F at the
+        fixed points of FACT-RFM, and F is not symmetric elsewhere. Of any model with dual
+        coefficients, whatever its feature_update. About 2 n² (c + 4 p) flops.
+
+        Raises
+        ------
+        ValueError
+            If the model keeps no dual coefficients (eval_pairs).
+        """
+        self.require_fit()
+        if self.dual_coef_ is None:
+            raise ValueError("fact: expected a model with dual coefficients, got one of eval_pairs")
+        device = self._backend.operations.device
+        with device.own_threads():
+            F = fact_matrix(
+                device.xp,
+                self._settings.kernel,
+                self._on_device(self.feature_matrix_),
+                self._inputs(self.X_train_),
+                self._on_device(self.dual_coef_),
+            )
+            return device.to_numpy(F)
 
     def _columns(self) -> ColumnsOfMetric:
         """What solves with the final feature matrix, where there are no dual coefficients."""

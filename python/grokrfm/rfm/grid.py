@@ -16,6 +16,8 @@ from ..operations import (
     Operations,
     agop_from_sums,
     coarse_matrix,
+    fact_from_sums,
+    fact_update,
     moment_in_metric,
     renumbered,
     second_moment,
@@ -41,8 +43,10 @@ class GridEvaluator:
         dtype: Any,
         ridge: float,
         centred: bool,
+        fact: bool = False,
     ) -> None:
         self._operations, self._form, self._ridge = operations, form, ridge
+        self._fact = fact
         self.runs = list(runs)
         self.leading = () if len(self.runs) == 1 else (len(self.runs),)
         p = self.runs[0].modulus
@@ -82,6 +86,7 @@ class GridEvaluator:
     ) -> GridProblem:
         """What all columns of a round share: 2p × 2p algebra, about 40 p³ flops."""
         operations, S = self._operations, self._second_moment
+        Q = M if self._fact else moment_in_metric(M, S, operations).astype(M.dtype, copy=False)
         return GridProblem(
             feature_matrix=M,
             form=self._form,
@@ -89,7 +94,7 @@ class GridEvaluator:
             train_labels=self._train_labels,
             test_labels=self._test_labels,
             coarse=coarse_matrix(M, self._form, self._ridge, self._mask, operations),
-            moment=moment_in_metric(M, S, operations).astype(M.dtype, copy=False),
+            moment=Q,
             tolerance=tolerance,
             max_iterations=max_iterations,
             prediction=prediction,
@@ -106,7 +111,10 @@ class GridEvaluator:
         )
 
     def agop(self, M: Any, sums: GridSums) -> Any:
-        """AGOP from the sums over classes."""
+        """AGOP from the sums over classes, or |F M| where that takes its place."""
+        if self._fact:
+            F = fact_from_sums(M, self._form, sums)
+            return fact_update(self._operations.device.xp, F, M)
         return agop_from_sums(M, self._form, self._second_moment, sums, self._operations)
 
     def agop_of_draw(self, problem: GridProblem, solutions: Any, draw: Draw) -> Any:

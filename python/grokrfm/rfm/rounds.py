@@ -74,6 +74,7 @@ def _make_machine(
         ridge=settings.ridge,
         centred=settings.centred,
         tolerance=settings.tolerance,
+        fact=settings.fact,
         sampling=settings.sampling,
         switched="switched" in runs[0].machine_state,
         workers=runs[0].workers,

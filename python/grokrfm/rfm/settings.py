@@ -32,6 +32,7 @@ class Settings:
     agop_power: float
     ridge: float
     centred: bool
+    fact: bool  # whether |F M| takes the place of the AGOP
     tolerance: float
     dtype: np.dtype[Any]
     sampling: Sampling | None
@@ -55,5 +56,7 @@ class Settings:
         # Which matrices are kept changes nothing in the rounds to come.
         names = ("n_classes", "agop_power", "ridge", "centred", "tolerance", "dtype")
         given = {"kernel": asdict(self.kernel), **{name: getattr(self, name) for name in names}}
+        if self.fact:  # checkpoints without it stay what they were
+            given["fact"] = True
         given["sampling"] = self.sampling and asdict(self.sampling)
         return fingerprint(data, given)

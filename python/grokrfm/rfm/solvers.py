@@ -66,6 +66,8 @@ def choose_solver(settings: Settings, data: PairData, operations: Operations) ->
     """
     kernel, solver = settings.kernel, "cg" if settings.few_columns else settings.solver
     obstacle = pairs_obstacle(data)
+    if settings.fact and obstacle is None and quadratic_form(kernel) is None:
+        obstacle = "feature_update='fact' takes all dual coefficients off the quadratic family"
     if solver == "cg" and obstacle:
         raise ValueError(f"solver: 'cg' does not apply, {obstacle}")
     if solver != "auto":
@@ -98,6 +100,7 @@ def make_machine(
     ridge: float,
     centred: bool,
     tolerance: float,
+    fact: bool = False,
     sampling: Sampling | None = None,
     switched: bool = False,
     workers: Workers | None = None,
@@ -130,18 +133,18 @@ def make_machine(
     form = quadratic_form(kernel)
     if form is not None and switched:
         [data] = runs
-        return PreciseMachine(operations, kernel, form, data, dtype, ridge, centred)
+        return PreciseMachine(operations, kernel, form, data, dtype, ridge, centred, fact)
     if form is not None and solver == "cg":
-        grid = GridEvaluator(operations, form, runs, dtype, ridge, centred)
+        grid = GridEvaluator(operations, form, runs, dtype, ridge, centred, fact)
         return ConjugateGradientMachine(operations, grid, dtype, tolerance)
     [data] = runs
     if solver == "cg":
         return StreamedMachine(operations, kernel, data, dtype, ridge, centred, tolerance)
     evaluator: Evaluator
     if form is not None and operations.compiled and grid_obstacle(kernel, data) is None:
-        evaluator = GridEvaluator(operations, form, runs, dtype, ridge, centred)
+        evaluator = GridEvaluator(operations, form, runs, dtype, ridge, centred, fact)
     else:
-        evaluator = DenseEvaluator(operations, kernel, data, dtype, ridge, centred)
+        evaluator = DenseEvaluator(operations, kernel, data, dtype, ridge, centred, fact)
     return CholeskyMachine(operations, kernel, data, dtype, ridge, evaluator)
 
 

@@ -39,6 +39,7 @@ class PreciseMachine:
         dtype: Any,
         ridge: float,
         centred: bool,
+        fact: bool = False,
     ) -> None:
         memory.require(
             CholeskyMachine.required_bytes(data, _ITEMSIZE),
@@ -46,7 +47,7 @@ class PreciseMachine:
             f"the kernel matrix of {len(data.train)} training pairs, which the run went on with,",
             "go on where there is more memory",
         )
-        grid = GridEvaluator(operations, form, [data], np.float64, ridge, centred)
+        grid = GridEvaluator(operations, form, [data], np.float64, ridge, centred, fact)
         self._cholesky = CholeskyMachine(operations, kernel, data, np.float64, ridge, grid)
         self._dtype = dtype
 

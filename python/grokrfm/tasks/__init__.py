@@ -6,6 +6,7 @@ from .formulas import OPERATIONS, check_operation, formula_of, is_multiplicative
 from .modular import ModularTask
 from .multi import MultiTask
 from .pairs import PairData, input_dimension, pair_indices
+from .reflections import reflect
 from .split import Split, Task
 
 __all__ = [
@@ -22,5 +23,6 @@ __all__ = [
     "is_multiplicative",
     "pair_indices",
     "primitive_root",
+    "reflect",
     "require_prime",
 ]

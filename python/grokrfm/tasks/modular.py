@@ -11,10 +11,8 @@ from numpy.typing import ArrayLike
 from ..checks import check_integer, check_integer_array, check_one_of
 from .arithmetic import require_prime
 from .formulas import FORMULAS, SHUFFLED, IntArray, check_operation
+from .reflections import REFLECTIONS, Reflection, reflect
 from .split import Split, Task, count_of_fraction
-
-Reflection = Callable[[IntArray, IntArray], tuple[IntArray, IntArray]]
-_REFLECTIONS: dict[str, Reflection] = {"swap": lambda a, b: (b, a), "negate": lambda a, b: (-a, -b)}
 
 
 class ModularTask(Task):
@@ -108,39 +106,49 @@ class ModularTask(Task):
 
     def symmetric_split(
         self,
-        train_fraction: float = 0.5,
+        train_fraction: float | None = 0.5,
         seed: int = 0,
         *,
-        reflection: str | Reflection = "swap",
+        reflection: str | int | Reflection = "swap",
         moved_back: int = 0,
+        moved_out: int = 0,
     ) -> Split:
         """Split along the orbits of a reflection, its fixed points held out.
 
         A pair and its mirror image are both training pairs or both test pairs; the fixed points
-        are test pairs, but for `moved_back` of them. A control: what is learnt about a pair says
-        the same about its mirror image.
+        are test pairs, but for `moved_back` of them. What is learnt about a pair then says the same
+        about its mirror image, and a Recursive Feature Machine on x + y stays at chance. Pairs
+        moved out break the symmetry (Tomàs Bernal et al. 2026, arXiv 2604.00316).
 
         Parameters
         ----------
-        train_fraction : float in (0, 1)
-            ⌊train_fraction · N⌋ training pairs, or one less, besides those moved back.
+        train_fraction : float in (0, 1), optional
+            ⌊train_fraction · N⌋ training pairs, or one less, besides those moved back and before
+            others are moved out. None: all but the fixed points.
         seed : int
             The same seed gives the same split.
-        reflection : {"swap", "negate"} or callable
-            (a, b) ↦ (b, a), (−a, −b), or a function of two integer arrays that returns two.
+        reflection : {"swap", "negate"}, int or callable
+            (a, b) ↦ (b, a), (−a, −b); k: the reflection s rᵏ of the dihedral group,
+            (a, b) ↦ (b − k, a + k) modulo p, for operations that it leaves alone as it does x + y
+            (`grokrfm.features.reflection_matrix`); or a function of two integer arrays that
+            returns two.
         moved_back : int
             How many fixed points are training pairs.
+        moved_out : int
+            How many training pairs, drawn at random, are test pairs instead.
 
         Raises
         ------
         TypeError, ValueError
-            For a map that is not its own inverse on the defined pairs, more training pairs than
-            there are orbits for, and bad numbers.
+            For a map that is not its own inverse on the defined pairs, an s rᵏ that changes labels,
+            more training pairs than there are orbits for, none left, and bad numbers.
         """
         mirror = self._mirror(reflection)
         own = np.arange(len(mirror))
         fixed, first = np.flatnonzero(mirror == own), np.flatnonzero(own < mirror)
-        orbits = count_of_fraction(train_fraction, len(own)) // 2
+        orbits = len(first)
+        if train_fraction is not None:
+            orbits = count_of_fraction(train_fraction, len(own)) // 2
         if not 1 <= orbits <= len(first):
             raise ValueError(
                 f"train_fraction: expected a share that takes 1 to {len(first)} pairs of mirror "
@@ -151,17 +159,29 @@ class ModularTask(Task):
         chosen = rng.permutation(first)[:orbits]
         back = rng.permutation(fixed)[:moved_back]
         train = np.concatenate([chosen, mirror[chosen], back])
+        check_integer("moved_out", moved_out, minimum=0, maximum=len(train) - 1)
+        if moved_out:
+            train = rng.permutation(train)[moved_out:]
         test = np.setdiff1d(own, train)
         noisy = np.zeros(len(train), dtype=bool)
         return self._split(train, test, self.labels[train], noisy)
 
-    def _mirror(self, reflection: str | Reflection) -> IntArray:
+    def _mirror(self, reflection: str | int | Reflection) -> IntArray:
         """Number of each pair's mirror image, (N,)."""
         p = self.modulus
-        if not callable(reflection):
-            check_one_of("reflection", reflection, _REFLECTIONS)
-            reflection = _REFLECTIONS[reflection]
-        images = np.stack(reflection(*self.pairs.T), axis=-1) % p
+        if isinstance(reflection, str):
+            check_one_of("reflection", reflection, REFLECTIONS)
+        if callable(reflection):
+            images = np.stack(reflection(*self.pairs.T), axis=-1) % p
+        elif isinstance(reflection, str):
+            images = np.stack(REFLECTIONS[reflection](*self.pairs.T), axis=-1) % p
+        else:
+            images = reflect(self.pairs, p, check_integer("reflection", reflection))
+            if (self.table[tuple(images.T)] != self.labels).any():
+                raise ValueError(
+                    f"reflection: expected one that leaves the labels alone, as s r^k does those "
+                    f"of x+y, got {reflection} for {self.operation}"
+                )
         if images.shape != self.pairs.shape or images.dtype.kind != "i":
             raise TypeError("reflection: expected a function that returns two integer arrays")
         number = np.full((p, p), -1)
