@@ -81,3 +81,22 @@ def test_bad_input():
         groups.isotypic_energies(np.ones(5), table)
     with pytest.raises(ValueError, match="lines"):
         groups.line_share(np.ones((5, 5)), table, "x")
+
+
+def cross_block_sum(C, table):
+    """S[a, b, g] = Σ C[a, b'] C[a', b] over all a' b' = g, the pairs of one class."""
+    inverse = groups.inverses(table)
+    return np.stack(
+        [C[:, table[inverse, g]] @ C for g in range(len(table))],
+        axis=-1,
+    )
+
+
+def test_a_circulant_cross_block_of_flat_spectrum_multiplies():
+    p = 7
+    phases = np.exp(1j * np.random.default_rng(0).uniform(0, 2 * np.pi, p // 2))
+    spectrum = np.concatenate([[1], phases, phases[::-1].conj()])
+    C = features.circulant(np.fft.ifft(spectrum).real)
+    table = groups.abelian(p)
+    expected = table[:, :, None] == np.arange(p)
+    np.testing.assert_allclose(cross_block_sum(C, table), expected, atol=1e-12)
