@@ -1,4 +1,7 @@
-"""The documentation site: `sphinx-build -W -b html docs build/docs`."""
+"""The documentation site: `sphinx-build -W -b html docs build/docs`.
+
+With `-t offline` it has no links into other sites.
+"""
 
 import importlib.util
 import re
@@ -52,14 +55,14 @@ def _inventories(sites):
     return reached
 
 
-intersphinx_mapping = _inventories(
-    {
-        "python": "https://docs.python.org/3/",
-        "numpy": "https://numpy.org/doc/stable/",
-        "scipy": "https://docs.scipy.org/doc/scipy/",
-        "sklearn": "https://scikit-learn.org/stable/",
-    }
-)
+SITES = {
+    "python": "https://docs.python.org/3/",
+    "numpy": "https://numpy.org/doc/stable/",
+    "scipy": "https://docs.scipy.org/doc/scipy/",
+    "sklearn": "https://scikit-learn.org/stable/",
+}
+offline = tags.has("offline")  # noqa: F821  # Sphinx has it in store
+intersphinx_mapping = {} if offline else _inventories(SITES)
 
 sphinx_gallery_conf = {
     "examples_dirs": "gallery",

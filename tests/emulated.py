@@ -1,11 +1,13 @@
 """The CUDA operations compiled for the host: all but the device layer is tested without a GPU.
 
 The sources of csrc/cuda are compiled as they are, with device_host.cpp in the place of
-device_cuda.cu: plain loops, SciPy's BLAS, NumPy arrays. Built once for each state of the sources.
+device_cuda.cu: plain loops, SciPy's BLAS, NumPy arrays. Built once for each state of the sources
+and flags.
 """
 
 import hashlib
 import importlib.util
+import os
 import shutil
 import subprocess
 import sysconfig
@@ -22,6 +24,9 @@ from grokrfm.operations.cuda import CudaOperations
 
 ROOT = Path(__file__).parent.parent
 SOURCES = ROOT / "csrc"
+# Of a sanitizer, say; what is loaded before Python for it is not meant for the compiler.
+FLAGS = os.environ.get("CXXFLAGS", "").split()
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
 
 
 def _build():
@@ -30,7 +35,8 @@ def _build():
     if compiler is None:
         pytest.skip("the CUDA operations compiled for the host need a C++ compiler, c++")
     files = sorted(path for path in SOURCES.rglob("*") if path.suffix in (".h", ".cpp", ".cu"))
-    state = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
+    parts = [*(path.read_bytes() for path in files), *map(str.encode, FLAGS)]
+    state = hashlib.sha256(b"".join(parts)).hexdigest()[:16]
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
     folder = ROOT / "build" / "emulated" / state
     module = folder / f"_cuda_emulated{suffix}"
@@ -66,15 +72,16 @@ def _compile(compiler, files, module):
 
     def compile_one(source):
         target = folder / f"{source.parent.name}-{source.stem}.o"
-        command = [compiler, *flags, "-x", "c++", "-c", str(source), "-o", str(target)]
-        done = subprocess.run(command, capture_output=True, text=True)
+        command = [compiler, *flags, *FLAGS, "-x", "c++", "-c", str(source), "-o", str(target)]
+        done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)
         assert done.returncode == 0, f"{source.name}:\n{done.stderr}"
         return str(target)
 
     with ThreadPoolExecutor(2) as pool:
         objects = list(pool.map(compile_one, sources))
     part = module.with_suffix(".part")
-    subprocess.run([compiler, "-shared", *objects, "-o", str(part)], check=True)
+    link = [compiler, "-shared", *FLAGS, *objects, "-o", str(part)]
+    subprocess.run(link, env=ENVIRONMENT, check=True)
     return part.replace(module)
 
 

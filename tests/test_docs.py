@@ -1,7 +1,10 @@
-"""The site: nothing public is missing from its reference, its Python runs, its links lead on."""
+"""The site: it builds, nothing public is missing from it, its Python runs, its links lead on."""
 
 import ast
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import grokrfm
@@ -48,6 +51,22 @@ def test_reference_is_complete(module):
     sources = (PACKAGE / source for source in SOURCES[module])
     expected = {f"{module}.{name}" for source in sources for name in public(source)}
     assert expected - documented() - set(SOURCES) == set()
+
+
+def test_build_without_warnings(tmp_path):
+    """All but writing the pages, and running the gallery (test_gallery.py)."""
+    made = shutil.ignore_patterns("examples", "reference")  # left by a build in place
+    shutil.copytree(DOCS, tmp_path / "docs", ignore=made)
+    for path in DOCS.parent.iterdir():  # pages have links to what stands beside them
+        if path != DOCS:
+            (tmp_path / path.name).symlink_to(path)
+    options = ["-q", "-W", "--keep-going", "-t", "offline", "-D", "plot_gallery=0", "-b", "dummy"]
+    command = [sys.executable, "-m", "sphinx", *options, "docs", "made"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    examples = {path.stem for path in (tmp_path / "docs" / "examples").glob("plot_*.rst")}
+    assert examples == {path.stem for path in (DOCS / "gallery").glob("plot_*.py")}
+    assert len(list((tmp_path / "docs" / "reference").glob("*.rst"))) > 50
 
 
 def pages():

@@ -19,6 +19,8 @@ from grokrfm.files import digest, locked
 from interrupts import Interrupts
 
 DATA = Path(__file__).parents[1] / "data"
+NO_OPTIONS = ("command", "status", "version", "build", "checksum", "train_pairs", "test_pairs")
+SOLVES = ("history/residual", "history/cg_iterations")  # how they went, not what they gave
 SMALL = ("run", "--modulus", "5", "--kernel", "gaussian")
 
 
@@ -300,12 +302,20 @@ def test_an_interrupt_before_the_first_checkpoint(interruptible, number, status,
 
 
 @pytest.mark.filterwarnings("default")
-def test_a_run_folder_of_version_0_1_0_goes_on(tmp_path):
-    for kind, name, unit in (("rfm", "run", "--iterations"), ("network", "train-net", "--epochs")):
-        folder = shutil.copytree(DATA / f"run_folder_{kind}", tmp_path / kind)
-        before = history(folder)
-        assert len(before[0]) == 4
-        assert command(name, "--resume", folder, unit, 5)[0] == 0
-        rows, arrays = history(folder)
-        assert len(rows) == 6 and rows[:3] == before[0][:3]
-        np.testing.assert_array_equal(arrays["history/test_mse"][:4], before[1]["history/test_mse"])
+@pytest.mark.parametrize("kind", ["rfm", "sampled", "network"])
+def test_a_run_folder_of_version_0_1_0_goes_on(kind, tmp_path):
+    """To where a new run of its settings comes in one go."""
+    folder = shutil.copytree(DATA / f"run_folder_{kind}", tmp_path / "kept")
+    settings, before = config(folder), history(folder)
+    name, length = settings["command"], "epochs" if kind == "network" else "iterations"
+    given = {key: settings[key] for key in settings if key not in NO_OPTIONS} | {length: 5}
+    options = [f"--{key.replace('_', '-')}={value}" for key, value in given.items() if value]
+    assert command(name, *options, "--output", tmp_path / "new")[0] == 0
+    assert command(name, "--resume", folder, f"--{length}", 5)[0] == 0
+    rows, arrays = history(folder)
+    assert len(rows) == 6 and rows[:3] == before[0][:3]
+    np.testing.assert_array_equal(arrays["history/test_mse"][:4], before[1]["history/test_mse"])
+    rtol, atol = (1e-4, 1e-5) if settings["dtype"] == "float32" else (1e-6, 1e-8)
+    for key, array in history(tmp_path / "new")[1].items():
+        if key not in SOLVES:
+            np.testing.assert_allclose(arrays[key], array, rtol, atol, err_msg=key)

@@ -12,7 +12,15 @@ import grokrfm
 import joblib
 import numpy as np
 import pytest
-from grokrfm import FCNClassifier, ModularTask, NetworkMeasures, NotFittedError, RFMClassifier
+from grokrfm import (
+    FCNClassifier,
+    ModularTask,
+    NetworkMeasures,
+    NotFittedError,
+    RFMClassifier,
+    RFMRun,
+    sweep,
+)
 from grokrfm.cli import main
 from grokrfm.files import read_arrays, write_arrays
 from grokrfm.operations import backends
@@ -234,10 +242,26 @@ def test_the_model_of_a_run_folder(command, options, tmp_path, capsys):
         grokrfm.load_run(folder)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_run_folders_of_earlier_versions_load(name):
+@pytest.mark.parametrize("name, modulus", [("rfm", 5), ("sampled", 7), ("network", 5)])
+def test_run_folders_of_earlier_versions_load(name, modulus):
     """The folders are of version 0.1.0; they stay as they are."""
     model = grokrfm.load_run(DATA / f"run_folder_{name}")
-    split = ModularTask("x+y", 5).split(0.5, 0)
+    split = ModularTask("x+y", modulus).split(0.5, 0)
+    if name == "sampled":  # its history is of drawn pairs
+        assert model.score(split.X_train, split.y_train) == 1
+        return
     assert model.score(split.X_test, split.y_test) == model.history_["test_accuracy"][-1]
     assert model.score(split.X_train, split.y_train) == model.history_["train_accuracy"][-1]
+
+
+def test_sweeps_of_earlier_versions_are_done(monkeypatch):
+    """The folder is of version 0.1.0; it stays as it is, and new runs come to the same numbers."""
+    run = RFMRun(modulus=7, iterations=3, dtype="float64")
+    with monkeypatch.context() as patch:
+        patch.setattr(RFMRun, "run", lambda self: pytest.fail("done again"))
+        table = sweep(run, {"seed": range(2)}, folder=DATA / "sweep", progress=False)
+    assert [row["status"] for row in table] == ["done", "done"]
+    for kept, result in table.histories():
+        new = kept.run()
+        for name in ("test_accuracy", "test_mse", "circulant_deviation"):
+            np.testing.assert_allclose(result[name], new[name], rtol=1e-6, err_msg=name)

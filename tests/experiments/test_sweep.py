@@ -3,6 +3,7 @@
 import csv
 import logging
 import os
+import re
 import signal
 import threading
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -60,6 +61,18 @@ def test_the_table_of_a_product(plain, tmp_path):
     assert list(frame.columns) == plain.columns and list(frame["seed"]) == [0, 1, 0, 1]
     with pytest.raises(ValueError, match="column: expected one of experiment, operation"):
         plain.column("speed")
+
+
+def test_the_table_in_a_notebook(plain, tmp_path):
+    """What differs between the runs, and how they ended; the rest is in `columns`."""
+    cells = re.findall("<t[hd]>(.*?)</t[hd]>", plain._repr_html_())
+    assert cells[:4] == ["operation", "seed", "status", "rounds"]
+    assert cells[7:11] == ["x+y", "0", "done", "2"] and len(cells) == 5 * 7
+    rows = [{"seed": seed, "status": "failed", "error": "1 < 2 & 3"} for seed in range(99)]
+    long = SweepTable(rows, [], tmp_path / "<b>")._repr_html_()
+    assert long.count("<tr>") == 31 and "the first 30</caption>" in long
+    assert "<td>1 &lt; 2 &amp; 3</td>" in long and "&lt;b&gt;" in long and "<b>" not in long
+    assert SweepTable([], [], tmp_path)._repr_html_().count("<tr>") == 1
 
 
 def test_where_levels_are_passed():

@@ -161,10 +161,15 @@ def test_one_process_makes_figures_in_a_folder(folder, run):
 def test_figures_leave_the_backend_alone(folder):
     code = (
         "import matplotlib, sys; matplotlib.rcParams['backend'] = 'pdf'\n"
-        "from grokrfm import figures\n"
+        "from grokrfm import ModularTask, RFMClassifier, figures\n"
         "figures.make_figures(sys.argv[1], ['A1'], figures.Settings(quick=True, n_seeds=2))\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
-        "assert matplotlib.rcParams['backend'] == 'pdf'"
+        "assert matplotlib.rcParams['backend'] == 'pdf'\n"
+        "split = ModularTask('x+y', 5).split()\n"
+        "model = RFMClassifier(5, iterations=1).fit(split)\n"
+        "figures.plot_run(model.history_, model.feature_matrix_, 'x+y', 'to be seen')\n"
+        "assert sys.modules['matplotlib.pyplot'].get_fignums()\n"
+        "assert matplotlib.get_backend() == 'pdf'"
     )
     done = subprocess.run([sys.executable, "-c", code, str(folder)], stderr=subprocess.PIPE)
     assert done.returncode == 0, done.stderr

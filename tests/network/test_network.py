@@ -225,7 +225,7 @@ def test_scikit_learn_conventions():
     copy = clone(model)
     assert copy.get_params() == model.get_params()
     assert copy.set_params(seed=4) is copy and copy.seed == 4
-    assert repr(copy).startswith("FCNClassifier(modulus=7, hidden_width=1024, activation='relu'")
+    assert repr(copy) == "FCNClassifier(modulus=7, activation='relu', epochs=2, seed=4)"
     with pytest.raises(ValueError, match="width: not a parameter of FCNClassifier"):
         copy.set_params(width=1)
     for call in (copy.predict, copy.decision_function):

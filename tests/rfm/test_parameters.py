@@ -40,7 +40,9 @@ def test_scikit_learn_conventions():
     copy = clone(model)
     assert copy.get_params() == model.get_params()
     assert copy.set_params(bandwidth=1.0) is copy and copy.bandwidth == 1.0
-    assert repr(copy).startswith("RFMClassifier(modulus=7, kernel='laplace'")
+    assert repr(copy) == "RFMClassifier(modulus=7, kernel='laplace', iterations=2, bandwidth=1.0)"
+    assert eval(repr(copy)).get_params() == copy.get_params()
+    assert repr(copy.set_params(bandwidth=np.ones(2))).endswith("bandwidth=array([1., 1.]))")
     with pytest.raises(ValueError, match="widths: not a parameter"):
         copy.set_params(widths=1)
 

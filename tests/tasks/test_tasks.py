@@ -119,6 +119,16 @@ def test_a_single_label():
     np.testing.assert_array_equal(task.labels, np.zeros(9))
 
 
+def test_reprs_are_a_line():
+    task = ModularTask("x+y", 7)
+    assert repr(task.split()) == "Split('x+y', modulus=7, n_train=24, n_test=25)"
+    noisy = ModularTask.from_table(task.table).split(label_noise=0.2)
+    assert repr(noisy) == "Split(modulus=7, n_train=24, n_test=25, n_noisy=4)"
+    several = MultiTask(["x+y", "x*y"], 7)
+    assert repr(several) == "MultiTask(['x+y', 'x*y'], modulus=7)"
+    assert repr(several.split()) == "Split(modulus=7, n_train=48, n_test=50)"
+
+
 def test_random_labels_keep_pairs_and_frequencies():
     task = ModularTask("x/y", modulus=7)
     table = task.table.copy()

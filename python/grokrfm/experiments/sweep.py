@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..checks import check_one_of
+from ..training import bar_class
 from .executors import Outcome, check_executor, run_all
 from .store import ResultStore
 from .table import SweepTable, TableRow, described, row_of
@@ -127,7 +128,7 @@ def _check_description(run: Any) -> None:
 def _bar(runs: list[Experiment], progress: bool | str) -> Iterator[Callable[[float], object]]:
     """A bar over the cost of runs; a function that moves it on."""
     try:
-        from tqdm.auto import tqdm
+        make = bar_class()
     except ImportError:
         progress = False
     if not progress or not runs:
@@ -136,5 +137,5 @@ def _bar(runs: list[Experiment], progress: bool | str) -> Iterator[Callable[[flo
     layout = "{desc} {percentage:3.0f} % |{bar}| {elapsed} passed, {remaining} left"
     front = progress if isinstance(progress, str) else f"{len(runs)} runs"
     total = sum(run.cost for run in runs)
-    with tqdm(total=total, desc=front, bar_format=layout) as bar:
+    with make(total=total, desc=front, bar_format=layout) as bar:
         yield bar.update

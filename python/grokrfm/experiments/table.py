@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,9 @@ TableRow = dict[str, Any]
 DONE, FAILED, MISSING = "done", "failed", "missing"
 LEVELS = (50, 90, 99)
 _NO_MEASURES = ("iteration", "epoch", "seconds", "residual", "cg_iterations", "solver_fallback")
+# What notebooks show of a table: of the outcome these columns, and so many rows.
+_OUTCOME = ("status", "error", "rounds", "passed_90", "final_test_accuracy", "seconds")
+_SHOWN_ROWS = 30
 _logger = logging.getLogger("grokrfm")
 
 
@@ -123,6 +128,21 @@ class SweepTable(Sequence[TableRow]):
         done = sum(row["status"] == DONE for row in self._rows)
         return f"SweepTable({done} of {len(self)} runs done, {str(self.folder)!r})"
 
+    def _repr_html_(self) -> str:
+        """What differs between the runs and how they ended, of the first runs, for notebooks."""
+        described = [name for row in self._rows for name in takewhile("status".__ne__, row)]
+        shown = [
+            name
+            for name in dict.fromkeys(described)
+            if len({repr(row.get(name)) for row in self._rows}) > 1
+        ]
+        shown += [name for name in _OUTCOME if any(row.get(name, "") != "" for row in self._rows)]
+        lines = [[_cell(row.get(name, "")) for name in shown] for row in self._rows[:_SHOWN_ROWS]]
+        text = [_html_row("th", shown), *(_html_row("td", line) for line in lines)]
+        more = f", the first {_SHOWN_ROWS}" if len(self) > _SHOWN_ROWS else ""
+        caption = html.escape(repr(self) + more)
+        return f"<table><caption>{caption}</caption>{''.join(text)}</table>"
+
     def to_csv(self, path: str | Path) -> None:
         """Write the table to a file with one line of names; several operations apart by spaces.
 
@@ -154,3 +174,11 @@ class SweepTable(Sequence[TableRow]):
         for run, row in zip(self._runs, self._rows, strict=True):
             if row["status"] == DONE and (done := store.stored(run)) is not None:
                 yield run, done[1]
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _html_row(tag: str, cells: Sequence[str]) -> str:
+    return f"<tr>{''.join(f'<{tag}>{html.escape(cell)}</{tag}>' for cell in cells)}</tr>"

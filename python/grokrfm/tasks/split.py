@@ -38,6 +38,13 @@ class Split:
     operation: str | None = None
     modulus: int | None = None
 
+    def __repr__(self) -> str:
+        said = [] if self.operation is None else [repr(self.operation)]
+        said += [] if self.modulus is None else [f"modulus={self.modulus}"]
+        counts = {"train": len(self.X_train), "test": len(self.X_test), "noisy": self.noisy.sum()}
+        said += [f"n_{name}={count}" for name, count in counts.items() if name != "noisy" or count]
+        return f"Split({', '.join(said)})"
+
 
 class Task:
     """Pairs with labels, and their splits.

@@ -24,7 +24,7 @@ from .history import (
     unpack_array,
     unpack_rows,
 )
-from .progress import Progress
+from .progress import Progress, bar_class
 from .scores import ClassSums, Scores, sampled_accuracy, scores, scores_of_outputs
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "Row",
     "Scores",
     "any_stops",
+    "bar_class",
     "check_checkpoint",
     "check_classes",
     "check_data",

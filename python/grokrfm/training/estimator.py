@@ -101,8 +101,14 @@ class Estimator:
         return self
 
     def __repr__(self) -> str:
-        parameters = ", ".join(f"{k}={v!r}" for k, v in self.get_params().items())
-        return f"{type(self).__name__}({parameters})"
+        # Those that were given; by their text, for a value that is not allowed may be anything.
+        parameters = inspect.signature(type(self)).parameters
+        given = [
+            f"{name}={value!r}"
+            for name, value in self.get_params().items()
+            if repr(value) != repr(parameters[name].default)
+        ]
+        return f"{type(self).__name__}({', '.join(given)})"
 
     def require_fit(self) -> None:
         """Raise NotFittedError before `fit`."""

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from .history import Recorded
+
+
+def bar_class() -> Any:
+    """Return tqdm's bar for where this runs; ImportError without tqdm.
+
+    A notebook without ipywidgets gets a line of text, and no warning that says so.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "IProgress not found")
+        from tqdm.auto import tqdm
+    return tqdm
 
 
 class Progress:
@@ -28,12 +40,12 @@ class Progress:
 
     def __init__(self, **options: Any) -> None:
         try:
-            from tqdm.auto import tqdm
+            self._make = bar_class()
         except ImportError as error:
             raise ImportError(
                 "Progress: tqdm is missing, pip install 'grokrfm[progress]'"
             ) from error
-        self._make, self._options = tqdm, options
+        self._options = options
         self._bar: Any = None
 
     def __call__(self, current: Recorded) -> None:
