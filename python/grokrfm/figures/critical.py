@@ -46,7 +46,7 @@ CURVES = {
     "x+y": Curves((23, 31, 43, 61, 83, 97)),
     "x+y, large p": Curves((127, 167, 199), _NARROW),
     "x+y, 32 classes drawn": Curves(
-        (199, 313),
+        (199,),
         _NARROW,
         given={"agop_classes": 32, "eval_pairs": 256, "tol": 1e-3, "keep_features": "last"},
     ),
