@@ -17,6 +17,7 @@ from .panels import new_axes, panel, plot_band
 from .registry import Figure, Numbers, Series, Settings, last_rows
 
 ROUNDS, EPOCHS = 60, 400
+Thresholds = dict[str, tuple[NDArray[Any], NDArray[Any]]]  # kind -> moduli, fractions
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def accuracy_curves(data: Numbers) -> dict[tuple[str, int], tuple[NDArray[Any], 
     }
 
 
-def passed(data: Numbers, level: float) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
+def passed(data: Numbers, level: float) -> Thresholds:
     """Return moduli (k,) and, (seeds, k), where the curves pass an accuracy, of each kind.
 
     NaN where a curve does not.
@@ -167,13 +168,11 @@ def _plot_thresholds(data: Numbers, ax: Any) -> None:
         ax.plot(wide, start * law, "--", color="0.6", linewidth=0.8)
         ax.annotate(label, (wide[-1], start * law[-1]), fontsize=7, ha="right", va="bottom")
     ax.set(xscale="log", yscale="log", xlabel="$p$", ylabel="critical training fraction")
-    ticks = sorted({int(p) for p, _ in everywhere.values() for p in p})
-    ax.set_xticks(ticks, [str(tick) for tick in ticks], fontsize=7)
+    _tick_moduli(everywhere, ax)
     ax.set_yticks(
         (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9),
         ("10 %", "20 %", "30 %", "40 %", "50 %", "70 %", "90 %"),
     )
-    ax.minorticks_off()
     ax.legend(frameon=False, fontsize=7, loc="lower left")
 
 
@@ -185,7 +184,14 @@ def _plot_widths(data: Numbers, ax: Any) -> None:
         ax.plot(p, width, "o-", color=f"C{i}", markersize=3, label=kind)
     ax.set(xscale="log", xlabel="$p$", ylabel="width from 10 % to 90 % over $r_c$")
     ax.set_ylim(bottom=0)
+    _tick_moduli(middle, ax)
     ax.legend(frameon=False, fontsize=7)
+
+
+def _tick_moduli(found: Thresholds, ax: Any) -> None:
+    ticks = sorted({int(p) for moduli, _ in found.values() for p in moduli})
+    ax.set_xticks(ticks, [str(tick) for tick in ticks], fontsize=7)
+    ax.minorticks_off()
 
 
 FIGURES = (
