@@ -124,7 +124,7 @@ class RFMClassifier(FittedRFM):
         than 4 GB; that of the last round alone; or, of every k-th round, M_0, M_k, M_2k …, and the
         last. A checkpoint has no more either: a run that goes on keeps what is left.
     feature_update : {"agop", "fact"}
-        M_{t+1} = AGOP(f_t)^s or |F M_t|^s, F the matrix of the Features at Convergence Theorem
+        M_{t+1} = AGOP(f_t)^s or ``|F M_t|^s``, F the matrix of the Features at Convergence Theorem
         (`fact`): with s = 1/2 FACT-RFM in its form with geometric averaging (Boix-Adserà et al.
         2025, arXiv 2507.05644). That takes no centering and no drawn classes, and outside the
         quadratic family the solver "cholesky".
