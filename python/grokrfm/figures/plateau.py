@@ -68,7 +68,7 @@ def plot_plateau(data: Numbers, axes: Any = None) -> Any:
             label = f"{100 * x[row]:g} %" if seed == 0 else None
             axes[0, 1].plot(curve, color=f"C{i}", linewidth=0.7, label=label)
     panel(axes[0, 1], "test accuracy (%)", percent=True)
-    axes[0, 1].legend(frameon=False, fontsize=7, loc="upper left", ncols=2)
+    axes[0, 1].legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
     ends = curves[plain, :, last]
     for i, (accuracies, deviations) in enumerate(
         zip(ends, data["circulant_deviation"][plain], strict=True)
