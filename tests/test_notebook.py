@@ -1,5 +1,6 @@
 """The notebook runs, and shows progress, short reprs, a figure and a table, without a warning."""
 
+import re
 from pathlib import Path
 
 import nbclient
@@ -24,7 +25,7 @@ def test_notebook(tmp_path, monkeypatch):
     assert shown[0] == "Split('x+y', modulus=31, n_train=576, n_test=385)"
     assert shown[1] == "RFMClassifier(modulus=31, iterations=40, n_classes=31)"
     drawn = str(fit[:-1])  # by tqdm: a widget, or text
-    assert "widget-view" in drawn or ("40/40" in drawn and "test 98.70%" in drawn)
+    assert "widget-view" in drawn or re.search(r"40/40.*test 9\d\.\d\d%", drawn)
     assert [output["output_type"] for output in figure] == ["display_data"]
     assert "image/png" in figure[0]["data"]
     assert "<caption>SweepTable(4 of 4 runs done" in sweep[-1]["data"]["text/html"]
