@@ -152,7 +152,7 @@ def _plot_thresholds(data: Numbers, ax: Any) -> None:
     for i, (kind, (p, r)) in enumerate(everywhere.items()):
         x, y = np.broadcast_to(p, r.shape)[np.isfinite(r)], r[np.isfinite(r)]
         label = kind
-        if len(set(x)) > 2:
+        if len(set(x)) > 3:
             factor, exponent, error = power_law(x, y)
             label = f"{kind}: $p^{{{exponent:.3f}\\pm{error:.3f}}}$"
             ax.plot(p, factor * p**exponent, color=f"C{i}", linewidth=1)
@@ -181,7 +181,8 @@ def _plot_widths(data: Numbers, ax: Any) -> None:
     low, middle, high = (passed(data, level) for level in (0.1, 0.5, 0.9))
     for i, (kind, (p, r)) in enumerate(middle.items()):
         width = ((high[kind][1] - low[kind][1]) / r).mean(axis=0)
-        ax.plot(p, width, "o-", color=f"C{i}", markersize=3, label=kind)
+        label = kind if np.isfinite(width).any() else None
+        ax.plot(p, width, "o-", color=f"C{i}", markersize=3, label=label)
     ax.set(xscale="log", xlabel="$p$", ylabel="width from 10 % to 90 % over $r_c$")
     ax.set_ylim(bottom=0)
     _tick_moduli(middle, ax)
