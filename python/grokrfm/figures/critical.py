@@ -181,8 +181,7 @@ def _plot_widths(data: Numbers, ax: Any) -> None:
     low, middle, high = (passed(data, level) for level in (0.1, 0.5, 0.9))
     for i, (kind, (p, r)) in enumerate(middle.items()):
         width = ((high[kind][1] - low[kind][1]) / r).mean(axis=0)
-        label = kind if np.isfinite(width).any() else None
-        ax.plot(p, width, "o-", color=f"C{i}", markersize=3, label=label)
+        ax.plot(p, width, "o-", color=f"C{i}", markersize=3, label=kind)
     ax.set(xscale="log", xlabel="$p$", ylabel="width from 10 % to 90 % over $r_c$")
     ax.set_ylim(bottom=0)
     _tick_moduli(middle, ax)
