@@ -20,8 +20,8 @@ settings.load_profile("grokrfm")
 
 @pytest.fixture
 def interruptible():
-    """Ctrl-C reaches child processes even if the tests run in the background, where it is ignored
-    and children inherit that.
+    """Ctrl-C reaches this process and its children even if the tests run in the background, where
+    it is ignored.
     """
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield

@@ -155,7 +155,7 @@ def test_exceptions_of_the_computation_pass_through():
         workers.results(operator.truediv, 6, [1, 0, 3])
 
 
-def test_an_interrupt_cancels_what_waits_and_keeps_completed_rounds():
+def test_an_interrupt_cancels_what_waits_and_keeps_completed_rounds(interruptible):
     class Interrupted(Inline):
         def submit(self, function, /, *given):
             future = super().submit(function, *given)
