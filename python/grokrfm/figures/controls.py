@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..experiments import Result, RFMRun
+from ..rfm import RFMClassifier
 from .panels import new_axes, panel, plot_band
 from .registry import Figure, Numbers, Results, Series, Settings
 
@@ -23,18 +24,16 @@ class RotatedRun(RFMRun):
     by the run's seed, of the spectrum of M.
     """
 
-    def run(self) -> Result:
-        model, split, callbacks, start = self._prepared()
-        model.fit(split, callbacks=callbacks, feature_matrix=start)
+    def _result(self, model: RFMClassifier) -> Result:
         M = model.feature_matrix_.astype(np.float64)
         drawn = np.random.default_rng(self.seed).standard_normal(M.shape)
         Q, R = np.linalg.qr(drawn)
         Q *= np.sign(np.diag(R))  # uniform over the orthogonal matrices
         rotated = Q @ M @ Q.T
-        control = type(model)(**{**model.get_params(), "iterations": 0})
-        control.fit(split, feature_matrix=(rotated + rotated.T) / 2)
+        control = RFMClassifier(**{**model.get_params(), "iterations": 0})
+        control.fit(self.split(), feature_matrix=(rotated + rotated.T) / 2)
         return {
-            **self._result(model),
+            **super()._result(model),
             "rotated_test_accuracy": control.history_["test_accuracy"],
         }
 

@@ -45,19 +45,17 @@ class GroupCirculantRun(RFMRun):
 
     iterations: int = 0
 
-    def run(self) -> dict[str, Any]:
-        model, split, callbacks, _ = self._prepared()
+    def _prepared(self) -> tuple[Any, Any, Any, Any]:
+        model, split, callbacks, _ = super()._prepared()
         table = np.array(self.table)
         n = len(table)
-        values = np.random.default_rng(self.seed).standard_normal(n)[
-            table[:, groups.inverses(table)]
-        ]
-        values -= values.mean()
-        cross = values / np.linalg.norm(values, 2)
+        values = np.random.default_rng(self.seed).standard_normal(n)
+        cross = values[table[:, groups.inverses(table)]]
+        cross -= cross.mean()
+        cross /= np.linalg.norm(cross, 2)
         own = np.eye(n) - 1 / n
         eigenvalues, vectors = np.linalg.eigh(np.block([[own, cross], [cross.T, own]]))
-        M = (vectors * np.maximum(eigenvalues, 0)) @ vectors.T
-        return self._result(model.fit(split, callbacks=callbacks, feature_matrix=M))
+        return model, split, callbacks, (vectors * np.maximum(eigenvalues, 0)) @ vectors.T
 
 
 def _series(settings: Settings) -> Series:

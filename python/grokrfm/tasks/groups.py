@@ -104,10 +104,7 @@ def inverses(table: ArrayLike) -> IntArray:
     TypeError, ValueError
         If the table, (n, n), is not that of a group.
     """
-    checked = _check_group(table)
-    neutral = _neutral(checked)
-    numbers: IntArray = np.argmax(checked == neutral, axis=1)
-    return numbers
+    return _inverses(_check_group(table))
 
 
 def conjugacy_classes(table: ArrayLike) -> IntArray:
@@ -119,7 +116,7 @@ def conjugacy_classes(table: ArrayLike) -> IntArray:
         If the table, (n, n), is not that of a group.
     """
     checked = _check_group(table)
-    inverse = inverses(checked)
+    inverse = _inverses(checked)
     # The least conjugate of each element stands for its class.
     least = checked[checked, inverse[:, None]].min(axis=0)
     numbers: IntArray = np.unique(least, return_inverse=True)[1]
@@ -149,6 +146,11 @@ def _check_group(table: ArrayLike) -> IntArray:
     if any((checked[row] != row[checked]).any() for row in checked):
         raise ValueError("table: expected an associative product")
     return checked
+
+
+def _inverses(table: IntArray) -> IntArray:
+    numbers: IntArray = np.argmax(table == _neutral(table), axis=1)
+    return numbers
 
 
 def _neutral(table: IntArray) -> int:
