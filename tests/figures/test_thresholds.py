@@ -35,19 +35,19 @@ def test_where_curves_pass():
                 23: ((0.3, 0.4, 0.5), [(0.0, 0.4, 0.9), (0.1, 0.5, 1.0)]),
                 43: ((0.3, 0.4, 0.5), [(0.6, 0.8, 0.9), (0.0, 0.1, 0.2)]),
             },
-            "x+y, large p": {127: ((0.2, 0.3), [(0.0, 1.0), (0.25, 0.75)])},
+            "x*y": {127: ((0.2, 0.3), [(0.0, 1.0), (0.25, 0.75)])},
         }
     )
-    assert list(accuracy_curves(data)) == [("x+y", 23), ("x+y", 43), ("x+y", 127)]
-    p, r = passed(data, 0.5)["x+y"]
-    np.testing.assert_array_equal(p, [23, 43, 127])
+    assert list(accuracy_curves(data)) == [("x+y", 23), ("x+y", 43), ("x*y", 127)]
+    found = passed(data, 0.5)
+    np.testing.assert_array_equal(found["x+y"][0], [23, 43])
     # A curve that begins above the level, or ends below, says nothing about where it passes.
-    np.testing.assert_allclose(r, [[0.42, np.nan, 0.25], [0.4, np.nan, 0.25]])
+    np.testing.assert_allclose(found["x+y"][1], [[0.42, np.nan], [0.4, np.nan]])
+    np.testing.assert_allclose(found["x*y"][1], [[0.25], [0.25]])
 
 
-@pytest.mark.parametrize("name", CURVES)
-def test_runs_are_what_their_curves_say(name):
-    of = CURVES[name]
+@pytest.mark.parametrize("of", CURVES, ids=lambda of: f"{of.kind} {of.moduli[0]}")
+def test_runs_are_what_their_curves_say(of):
     runs = [of.run(p, scaled, 1) for p in of.moduli for scaled in of.scaled]
     assert all(run.seed == 1 and run.stop_accuracy == 0.99 for run in runs)
     assert all(0 < run.train_fraction < 1 for run in runs)

@@ -5,6 +5,7 @@ from .controls import plot_controls
 from .critical import plot_critical
 from .fact import plot_fact
 from .groups import plot_groups
+from .longer import plot_longer
 from .make import FIGURES, choose_figures, make_figures
 from .network import (
     plot_ansatz_over_training,
@@ -65,6 +66,7 @@ __all__ = [
     "plot_fractions",
     "plot_grokking",
     "plot_groups",
+    "plot_longer",
     "plot_loss",
     "plot_losses",
     "plot_measures",

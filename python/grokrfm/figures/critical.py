@@ -24,9 +24,11 @@ Thresholds = dict[str, tuple[NDArray[Any], NDArray[Any]]]  # kind -> moduli, fra
 class Curves:
     """Accuracy over the training fraction for several moduli.
 
-    The fractions are `scaled` p^power: in these units the threshold hardly moves with p.
+    `kind` names them in the figure, with others of the same. The fractions are `scaled` p^power: in
+    these units the threshold hardly moves with p.
     """
 
+    kind: str
     moduli: tuple[int, ...]
     scaled: tuple[float, ...] = (1.0, 1.1, 1.2, 1.25, 1.3, 1.35, 1.4, 1.45, 1.5, 1.6, 1.7, 1.8)
     power: float = -1 / 3
@@ -42,44 +44,46 @@ class Curves:
         return RFMRun(train_fraction=fraction, iterations=ROUNDS, **given)
 
 
-_NARROW = (1.3, 1.35, 1.4, 1.45)  # where a run takes minutes
-CURVES = {
-    "x+y": Curves((23, 31, 43, 61, 83, 97)),
-    "x+y, large p": Curves((127, 167, 199), _NARROW),
-    "x+y, 32 classes drawn": Curves(
+_NEAR = (1.3, 1.35, 1.4, 1.45)  # where a run takes minutes
+_DRAWN = {"agop_classes": 32, "eval_pairs": 64, "tol": 1e-3, "keep_features": "last"}
+_LAPLACE = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
+CURVES = (
+    Curves("x+y", (23, 31, 43, 61, 83, 97, 127)),
+    Curves("x+y", (167, 199), _NEAR),
+    Curves("x+y", (211,), (1.2, 1.3, 1.4)),
+    Curves("x+y, 32 classes drawn", (199,), given=_DRAWN),
+    Curves("x+y, 32 classes drawn", (211, 313), (1.2, 1.3, 1.4), given=_DRAWN),
+    Curves("x+y, 32 classes drawn", (499,), (1.1, 1.25, 1.4), given=_DRAWN),
+    Curves("x*y", (23, 31, 43, 61, 83, 97), given={"operation": "x*y"}),
+    Curves("x+y, Gaussian", (23, 31, 43, 61), given={"kernel": "gaussian"}),
+    Curves("x+y, Gaussian", (97,), (1.2, 1.3, 1.4), given={"kernel": "gaussian"}),
+    Curves(
+        "x+y, Gaussian, 32 classes drawn",
         (199,),
-        (1.3, 1.35, 1.4),
-        given={"agop_classes": 32, "eval_pairs": 64, "tol": 1e-3, "keep_features": "last"},
+        (1.2, 1.4),
+        given={"kernel": "gaussian", **_DRAWN},
     ),
-    "x*y": Curves((23, 31, 43, 61, 83, 97), given={"operation": "x*y"}),
-    "x+y, Gaussian": Curves((23, 31, 43, 61), given={"kernel": "gaussian"}),
-    "x+y, Laplace": Curves(
-        (23, 31, 43),
-        (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95),
-        power=0,
-        given={"kernel": "laplace"},
-    ),
-    "x+y, network": Curves(
+    Curves("x+y, Laplace", (23, 31, 43), _LAPLACE, 0, {"kernel": "laplace"}),
+    Curves("x+y, Laplace", (61,), (0.7, 0.8, 0.9, 0.95), 0, {"kernel": "laplace"}),
+    Curves(
+        "x+y, network",
         (23, 31, 43, 61, 97),
         (2.0, 2.5, 3.0, 3.25, 3.5, 3.75, 4.0, 4.25, 4.5, 5.0),
-        power=-2 / 3,
+        -2 / 3,
         network=True,
     ),
-}
-_QUICK = {"x+y": (23, 43), "x+y, network": (23,)}
+)
+_QUICK = {"x+y": {23, 43}, "x+y, network": {23}}
 
 
 def _series(settings: Settings) -> Series:
-    chosen = {
-        name: (curves, _QUICK.get(name, ()) if settings.quick else curves.moduli)
-        for name, curves in CURVES.items()
-    }
     return {
-        f"{name}; {p}; {scaled * p**curves.power:.4f}": [
+        f"{curves.kind}; {p}; {scaled * p**curves.power:.4f}": [
             curves.run(p, scaled, seed) for seed in settings.seeds
         ]
-        for name, (curves, moduli) in chosen.items()
-        for p in moduli
+        for curves in CURVES
+        for p in curves.moduli
+        if not settings.quick or p in _QUICK.get(curves.kind, ())
         for scaled in curves.scaled
     }
 
@@ -106,8 +110,7 @@ def accuracy_curves(data: Numbers) -> dict[tuple[str, int], tuple[NDArray[Any], 
     rows: dict[tuple[str, int], list[tuple[float, NDArray[Any]]]] = {}
     for label, accuracies in zip(data["labels"], data["test_accuracy"], strict=True):
         name, p, fraction = str(label).split("; ")
-        key = name.removesuffix(", large p"), int(p)
-        rows.setdefault(key, []).append((float(fraction), accuracies))
+        rows.setdefault((name, int(p)), []).append((float(fraction), accuracies))
     return {
         key: (np.array([r for r, _ in pairs]), np.array([a for _, a in pairs]).T)
         for key, pairs in rows.items()

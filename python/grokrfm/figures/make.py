@@ -14,7 +14,7 @@ import numpy as np
 from ..experiments import Experiment, ResultStore, sweep
 from ..files import locked, remove_parts, write_atomically
 from ..operations import build_info
-from . import controls, critical, fact, groups, network, noise, plateau, rfm, symmetric
+from . import controls, critical, fact, groups, longer, network, noise, plateau, rfm, symmetric
 from .panels import off_screen
 from .registry import Figure, Numbers, Settings
 
@@ -23,6 +23,7 @@ FIGURES = (
     + network.FIGURES
     + controls.FIGURES
     + critical.FIGURES
+    + longer.FIGURES
     + plateau.FIGURES
     + noise.FIGURES
     + groups.FIGURES

@@ -279,18 +279,12 @@ def _moduli(settings: Settings) -> Series:
         for p in exact
     }
     if not settings.quick:
-        runs["499"] = [
-            RFMRun(
-                modulus=499,
-                seed=seed,
-                iterations=18,
-                agop_classes=12,
-                eval_pairs=64,
-                tol=1e-2,
-                keep_features="last",
-            )
-            for seed in settings.seeds
-        ]
+        sampled: dict[str, Any] = {"agop_classes": 12, "tol": 1e-2, "iterations": 18}
+        for p, pairs in ((499, 64), (997, 32)):
+            runs[str(p)] = [
+                RFMRun(modulus=p, seed=seed, eval_pairs=pairs, keep_features="last", **sampled)
+                for seed in settings.seeds
+            ]
     return runs
 
 

@@ -1,0 +1,74 @@
+"""What training on does near the threshold: to the network, and to RFM."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..experiments import Experiment, NetworkRun, RFMRun
+from .panels import new_axes, panel, plot_band
+from .registry import Figure, Numbers, Results, Series, Settings
+
+MODULUS = 43
+FRACTIONS = {
+    "network": (0.16, 0.18, 0.2, 0.22, 0.24, 0.26, 0.28, 0.32, 0.36),
+    "RFM": (0.3, 0.34, 0.36, 0.38, 0.4, 0.42, 0.44, 0.48, 0.52),
+}
+STAGES = {"network": (200, 400, 800, 1600, 3200), "RFM": (15, 30, 60, 120, 240)}
+UNITS = {"network": "epochs", "RFM": "iterations"}
+
+
+def _series(settings: Settings) -> Series:
+    last = {kind: stages[1 if settings.quick else -1] for kind, stages in STAGES.items()}
+
+    def run(kind: str, fraction: float, seed: int) -> Experiment:
+        given: dict[str, Any] = {"modulus": MODULUS, "train_fraction": fraction, "seed": seed}
+        if kind == "network":
+            return NetworkRun(epochs=last[kind], **given)
+        return RFMRun(iterations=last[kind], keep_features="last", **given)
+
+    return {
+        f"{kind}; {fraction}": [run(kind, fraction, seed) for seed in settings.seeds]
+        for kind, fractions in FRACTIONS.items()
+        for fraction in (fractions[::3] if settings.quick else fractions)
+    }
+
+
+def _collect(series: Series, results: Results) -> Numbers:
+    """Fractions (k,), lengths of training (s,) and accuracies (k, seeds, s) of each kind."""
+    numbers = {}
+    for kind, stages in STAGES.items():
+        of_kind = {label: runs for label, runs in series.items() if label.startswith(kind)}
+        curves = np.array(
+            [[results[run]["test_accuracy"] for run in runs] for runs in of_kind.values()]
+        )
+        within = [t for t in stages if t < curves.shape[-1]] or [curves.shape[-1] - 1]
+        numbers[f"{kind}: fractions"] = np.array([float(label.split("; ")[1]) for label in of_kind])
+        numbers[f"{kind}: stages"] = np.array(within)
+        numbers[f"{kind}: test accuracy"] = curves[..., within]
+    return numbers
+
+
+def plot_longer(data: Numbers, axes: Any = None) -> Any:
+    """Accuracy over the fraction after several lengths of training; two Axes."""
+    axes = new_axes(2, width=5.0, height=3.6) if axes is None else axes
+    for ax, (kind, unit) in zip(axes, UNITS.items(), strict=True):
+        x, accuracies = 100 * data[f"{kind}: fractions"], 100 * data[f"{kind}: test accuracy"]
+        for i, t in enumerate(data[f"{kind}: stages"]):
+            style = {"color": f"C{i}", "marker": "o", "markersize": 3, "label": f"{t} {unit}"}
+            plot_band(x, accuracies[..., i].T, ax, **style)
+        panel(ax, f"{kind}: test accuracy (%)", "training fraction (%)", percent=True)
+        ax.legend(frameon=False, fontsize=8)
+    return axes
+
+
+FIGURES = (
+    Figure(
+        "longer",
+        f"x + y mod {MODULUS}: the longer a network trains the fewer pairs it needs; RFM rests",
+        _series,
+        _collect,
+        plot_longer,
+    ),
+)
