@@ -10,8 +10,9 @@ import matplotlib
 import numpy as np
 import pytest
 from grokrfm import figures, groups
-from grokrfm.experiments import ResultStore, RFMRun
+from grokrfm.experiments import NetworkRun, ResultStore, RFMRun
 from grokrfm.figures import FIGURES, Settings, choose_figures, make_figures
+from grokrfm.figures.make import settings_of
 from grokrfm.files import locked
 
 matplotlib.use("Agg")
@@ -52,6 +53,13 @@ def test_pictures_numbers_and_report(folder):
         assert report[name]["seeds"] == 2 and report[name]["quick"] is True
         with np.load(folder / f"figure_{name}.npz", allow_pickle=False) as numbers:
             assert numbers.files and all(numbers[each].size for each in numbers.files)
+    assert report["2"]["settings"] == {
+        "RFMRun": {
+            "operation": "x+y, x-y, x*y, x/y",
+            "seed": "0, 1",
+            "keep": "(1, 5, 10, 15, 30)",
+        }
+    }
     with np.load(folder / "figure_2.npz") as numbers:
         assert list(numbers["labels"]) == ["x+y", "x-y", "x*y", "x/y"]
         assert numbers["test_accuracy"].shape == (4, 2, 31)
@@ -64,6 +72,24 @@ def test_pictures_numbers_and_report(folder):
     # Figures 2, 3, A1, A2 and one modulus of the last share their runs.
     assert report["total"] == {"figures": 6, "runs": 14, "seconds": report["total"]["seconds"]}
     assert len(list((folder / "runs").glob("*.npz"))) == 14
+
+
+def test_settings_tell_kinds_defaults_and_many_values_apart():
+    runs = [
+        *(RFMRun(modulus=7, train_fraction=k / 20) for k in range(1, 15)),
+        RFMRun(table=groups.abelian(6), operation="table", agop_power=0.25),
+        NetworkRun(epochs=3),
+    ]
+    assert settings_of(runs) == {
+        "RFMRun": {
+            "operation": "x+y, table",
+            "modulus": "6, 7",
+            "table": "None, table of 6",
+            "train_fraction": "14 from 0.05 to 0.7",
+            "agop_power": "0.25, 0.5",
+        },
+        "NetworkRun": {"epochs": "3"},
+    }
 
 
 def test_stored_numbers_can_be_drawn_again(folder):

@@ -192,7 +192,10 @@ def _plot_widths(data: Numbers, ax: Any) -> None:
 
 
 def _tick_moduli(found: Thresholds, ax: Any) -> None:
-    ticks = sorted({int(p) for moduli, _ in found.values() for p in moduli})
+    ticks: list[int] = []
+    for p in sorted({int(p) for moduli, _ in found.values() for p in moduli}):
+        if not ticks or p > 1.15 * ticks[-1]:  # room for the number
+            ticks.append(p)
     ax.set_xticks(ticks, [str(tick) for tick in ticks], fontsize=7)
     ax.minorticks_off()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -30,6 +31,8 @@ FIGURES = (
     + symmetric.FIGURES
     + fact.FIGURES
 )
+
+MOST_LISTED = 12  # numbers of a field in figures.json
 
 
 def choose_figures(names: Sequence[str] | None) -> list[Figure]:
@@ -58,7 +61,7 @@ def make_figures(
     """Make figures in a folder: figure_<name>.png, and the plotted numbers as .npz.
 
     Results of runs are kept under `output`/runs, and used again by every figure that needs them.
-    figures.json says with which settings and on what each figure was made, and how many seconds
+    figures.json says from what runs and on what machine each figure was made, and how many seconds
     its runs took when they were done; "total" counts every run once, and the drawing.
 
     Returns
@@ -118,6 +121,7 @@ def _make(chosen: Sequence[Figure], output: Path, settings: Settings) -> float:
                 "quick": settings.quick,
                 "seeds": settings.n_seeds,
                 "runs": len(runs),
+                "settings": settings_of(runs),
                 "run_seconds": round(sum(seconds.values()), 2),
                 "machine": build_info(),
             },
@@ -125,6 +129,34 @@ def _make(chosen: Sequence[Figure], output: Path, settings: Settings) -> float:
     total = time.perf_counter() - began + sum(seconds_of[run] for run in there)
     report.add("total", {"figures": len(chosen), "runs": len(needed), "seconds": round(total, 1)})
     return total
+
+
+def settings_of(runs: Sequence[Experiment]) -> dict[str, dict[str, str]]:
+    """What the fields of runs hold, of each kind of run, without those at their default in all."""
+    kinds: dict[str, list[Experiment]] = {}
+    for run in runs:
+        kinds.setdefault(type(run).__name__, []).append(run)
+    found: dict[str, dict[str, str]] = {}
+    for kind, of_kind in kinds.items():
+        values = {
+            each.name: dict.fromkeys(getattr(run, each.name) for run in of_kind)
+            for each in fields(of_kind[0])  # type: ignore[arg-type]
+            if any(getattr(run, each.name) != each.default for run in of_kind)
+        }
+        found[kind] = {name: _listed(list(distinct)) for name, distinct in values.items()}
+    return found
+
+
+def _listed(values: list[Any]) -> str:
+    """Distinct values of a field as text, the ends alone of many numbers."""
+    if all(isinstance(value, int | float) for value in values):
+        values = sorted(values)
+        if len(values) > MOST_LISTED:
+            return f"{len(values)} from {values[0]} to {values[-1]}"
+    return ", ".join(
+        f"table of {len(value)}" if isinstance(value, tuple) and np.ndim(value) == 2 else str(value)
+        for value in values
+    )
 
 
 class Report:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..experiments import RFMRun
+from ..operations import kernel_diagonal
 from .panels import new_axes
 from .registry import Figure, Numbers, Results, Series, Settings
 
@@ -35,9 +36,7 @@ def _series(settings: Settings) -> Series:
 
 def _scale(M: Any) -> float:
     """Median of k(x, x) = (xᵀMx)² over all pairs."""
-    p = len(M) // 2
-    diagonal = np.diag(M).astype(np.float64)
-    return float(np.median((diagonal[:p, None] + diagonal[p:] + 2 * M[:p, p:]) ** 2))
+    return float(np.median(kernel_diagonal(M.astype(np.float64), (1.0, 0.0, 0.0))))
 
 
 def _collect(series: Series, results: Results) -> Numbers:
