@@ -46,6 +46,7 @@ class Curves:
 
 _NEAR = (1.3, 1.35, 1.4, 1.45)  # where a run takes minutes
 _DRAWN = {"agop_classes": 32, "eval_pairs": 64, "tol": 1e-3, "keep_features": "last"}
+_LARGE = {**_DRAWN, "eval_pairs": 32}
 _LAPLACE = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 CURVES = (
     Curves("x+y", (23, 31, 43, 61, 83, 97, 127)),
@@ -53,7 +54,7 @@ CURVES = (
     Curves("x+y", (211,), (1.2, 1.3, 1.4)),
     Curves("x+y, 32 classes drawn", (199,), given=_DRAWN),
     Curves("x+y, 32 classes drawn", (211, 313), (1.2, 1.3, 1.4), given=_DRAWN),
-    Curves("x+y, 32 classes drawn", (499,), (1.1, 1.25, 1.4), given=_DRAWN),
+    Curves("x+y, 32 classes drawn", (499,), (1.1, 1.25, 1.4), given=_LARGE),
     Curves("x*y", (23, 31, 43, 61, 83, 97), given={"operation": "x*y"}),
     Curves("x+y, Gaussian", (23, 31, 43, 61), given={"kernel": "gaussian"}),
     Curves("x+y, Gaussian", (97,), (1.2, 1.3, 1.4), given={"kernel": "gaussian"}),
@@ -61,7 +62,7 @@ CURVES = (
         "x+y, Gaussian, 32 classes drawn",
         (199,),
         (1.2, 1.4),
-        given={"kernel": "gaussian", **_DRAWN},
+        given={"kernel": "gaussian", **_LARGE},
     ),
     Curves("x+y, Laplace", (23, 31, 43), _LAPLACE, 0, {"kernel": "laplace"}),
     Curves("x+y, Laplace", (61,), (0.7, 0.8, 0.9, 0.95), 0, {"kernel": "laplace"}),
