@@ -22,21 +22,32 @@ UNITS = {"network": "epochs", "RFM": "iterations"}
 def _series(settings: Settings) -> Series:
     last = {kind: stages[1 if settings.quick else -1] for kind, stages in STAGES.items()}
 
-    def run(kind: str, fraction: float, seed: int) -> Experiment:
-        given: dict[str, Any] = {"modulus": MODULUS, "train_fraction": fraction, "seed": seed}
+    def runs(kind: str, fraction: float, shuffled: bool = False) -> list[Experiment]:
+        given: dict[str, Any] = {
+            "modulus": MODULUS,
+            "train_fraction": fraction,
+            "random_labels": shuffled,
+        }
         if kind == "network":
-            return NetworkRun(epochs=last[kind], **given)
-        return RFMRun(iterations=last[kind], keep_features="last", **given)
+            return [NetworkRun(epochs=last[kind], seed=s, **given) for s in settings.seeds]
+        return [
+            RFMRun(iterations=last[kind], keep_features="last", seed=s, **given)
+            for s in settings.seeds
+        ]
 
-    return {
-        f"{kind}; {fraction}": [run(kind, fraction, seed) for seed in settings.seeds]
-        for kind, fractions in FRACTIONS.items()
-        for fraction in (fractions[::3] if settings.quick else fractions)
-    }
+    series: dict[str, list[Experiment]] = {}
+    for kind, fractions in FRACTIONS.items():
+        for fraction in fractions[::3] if settings.quick else fractions:
+            series[f"{kind}; {fraction}"] = runs(kind, fraction)
+        series[f"{kind}; {fractions[-1]}; shuffled"] = runs(kind, fractions[-1], shuffled=True)
+    return series
 
 
 def _collect(series: Series, results: Results) -> Numbers:
-    """Fractions (k,), lengths of training (s,) and accuracies (k, seeds, s) of each kind."""
+    """Of each kind fractions (k,), lengths of training (s,), and test accuracies.
+
+    Those are (k, seeds, s), and with shuffled labels, from the largest fraction, (1, seeds, s).
+    """
     numbers = {}
     for kind, stages in STAGES.items():
         of_kind = {label: runs for label, runs in series.items() if label.startswith(kind)}
@@ -44,9 +55,12 @@ def _collect(series: Series, results: Results) -> Numbers:
             [[results[run]["test_accuracy"] for run in runs] for runs in of_kind.values()]
         )
         within = [t for t in stages if t < curves.shape[-1]] or [curves.shape[-1] - 1]
-        numbers[f"{kind}: fractions"] = np.array([float(label.split("; ")[1]) for label in of_kind])
+        numbers[f"{kind}: fractions"] = np.array(
+            [float(label.split("; ")[1]) for label in of_kind][:-1]
+        )
         numbers[f"{kind}: stages"] = np.array(within)
-        numbers[f"{kind}: test accuracy"] = curves[..., within]
+        numbers[f"{kind}: test accuracy"] = curves[:-1, :, within]
+        numbers[f"{kind}: shuffled labels"] = curves[-1:, :, within]
     return numbers
 
 
@@ -58,6 +72,8 @@ def plot_longer(data: Numbers, axes: Any = None) -> Any:
         for i, t in enumerate(data[f"{kind}: stages"]):
             style = {"color": f"C{i}", "marker": "o", "markersize": 3, "label": f"{t} {unit}"}
             plot_band(x, accuracies[..., i].T, ax, **style)
+        controls = 100 * data[f"{kind}: shuffled labels"][0, :, -1]
+        ax.plot([x[-1]] * len(controls), controls, "kx", label="shuffled labels")
         panel(ax, f"{kind}: test accuracy (%)", "training fraction (%)", percent=True)
         ax.legend(frameon=False, fontsize=8)
     return axes

@@ -19,6 +19,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "32 classes drawn": {"agop_classes": 32, "eval_pairs": 1024, "tol": 1e-3},
     "Gaussian kernel": {"kernel": "gaussian"},
     "x · y": {"operation": "x*y"},
+    "shuffled labels": {"random_labels": True},
 }
 
 
