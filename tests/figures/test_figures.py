@@ -114,14 +114,18 @@ def test_results_are_used_again(folder, monkeypatch):
 
 @pytest.fixture
 def small_groups(monkeypatch):
-    """Groups of order 6 and 12 in the figure of groups, nothing from before."""
+    """Groups of order 6 and 12 in the figures of groups, nothing from before."""
+    from grokrfm.figures import abelian
     from grokrfm.figures import groups as figure
 
-    tables = {"Z60": lambda: groups.abelian(6), "A5": lambda: groups.alternating(4)}
-    monkeypatch.setattr(figure, "GROUPS", tables)
-    figure.table_of.cache_clear()
+    small = {"Z60": groups.abelian(6), "A5": groups.alternating(4), "S3 × Z10": groups.symmetric(3)}
+    tables = {name: lambda table=table: table for name, table in small.items()}
+    for module in (figure, abelian):
+        monkeypatch.setattr(module, "GROUPS", tables)
+        module.table_of.cache_clear()
     yield
-    figure.table_of.cache_clear()
+    for module in (figure, abelian):
+        module.table_of.cache_clear()
 
 
 @pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: figure.name)

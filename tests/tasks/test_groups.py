@@ -32,6 +32,47 @@ def test_classes_and_inverses(name):
         np.testing.assert_array_equal(classes[table[table[own, x], inverse]], classes[x])
 
 
+# Orders of the abelianisations, from the literature
+ABELIAN = {
+    "Z1": 1,
+    "Z6": 6,
+    "Z2 x Z3": 6,
+    "D1": 2,
+    "D5": 2,
+    "D6": 4,
+    "S3": 2,
+    "S5": 2,
+    "A4": 3,
+    "A5": 1,
+    "Q8": 4,
+    "Heisenberg 3": 9,
+}
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_commutator_cosets_multiply_as_an_abelian_group(name):
+    table = KNOWN[name][0]
+    cosets = groups.commutator_cosets(table)
+    assert set(np.bincount(cosets)) == {len(table) // ABELIAN[name]}
+    quotient = np.full((ABELIAN[name],) * 2, -1)
+    quotient[np.ix_(cosets, cosets)] = cosets[table]
+    np.testing.assert_array_equal(cosets[table], quotient[np.ix_(cosets, cosets)])
+    np.testing.assert_array_equal(quotient, quotient.T)
+    first = [np.flatnonzero(cosets == i)[0] for i in range(cosets.max() + 1)]
+    assert first == sorted(first)
+
+
+def test_direct_products():
+    np.testing.assert_array_equal(
+        groups.direct_product(groups.abelian(2), groups.abelian(3)), groups.abelian(2, 3)
+    )
+    both = groups.direct_product(groups.symmetric(3), groups.abelian(4))
+    classes = groups.conjugacy_classes(both)
+    assert sorted(np.bincount(classes)) == [1] * 4 + [2] * 4 + [3] * 4
+    with pytest.raises(ValueError, match="neutral"):
+        groups.direct_product(groups.abelian(2), [[1, 0, 2], [2, 1, 0], [0, 2, 1]])
+
+
 def test_quaternions():
     table = groups.quaternion()
     i, j, k, minus = 1, 2, 3, 4
@@ -61,7 +102,12 @@ def test_the_right_factor_comes_first():
     ],
 )
 def test_what_is_not_a_group_is_refused(table, words):
-    for function in (groups.inverses, groups.conjugacy_classes, groups.isotypic_components):
+    for function in (
+        groups.inverses,
+        groups.commutator_cosets,
+        groups.conjugacy_classes,
+        groups.isotypic_components,
+    ):
         with pytest.raises(ValueError, match=words):
             function(table)
 

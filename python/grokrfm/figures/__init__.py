@@ -1,5 +1,6 @@
 """Figures. Each plot function draws on the given Axes, or on new ones, and returns them."""
 
+from .abelian import plot_abelian
 from .animation import animate_run
 from .controls import plot_controls
 from .critical import plot_critical
@@ -50,6 +51,7 @@ __all__ = [
     "choose_figures",
     "make_figures",
     "off_screen",
+    "plot_abelian",
     "plot_accuracy",
     "plot_ansatz_over_training",
     "plot_band",

@@ -15,7 +15,19 @@ import numpy as np
 from ..experiments import Experiment, ResultStore, sweep
 from ..files import locked, remove_parts, write_atomically
 from ..operations import build_info
-from . import controls, critical, fact, groups, longer, network, noise, plateau, rfm, symmetric
+from . import (
+    abelian,
+    controls,
+    critical,
+    fact,
+    groups,
+    longer,
+    network,
+    noise,
+    plateau,
+    rfm,
+    symmetric,
+)
 from .panels import off_screen
 from .registry import Figure, Numbers, Settings
 
@@ -28,6 +40,7 @@ FIGURES = (
     + plateau.FIGURES
     + noise.FIGURES
     + groups.FIGURES
+    + abelian.FIGURES
     + symmetric.FIGURES
     + fact.FIGURES
 )

@@ -19,8 +19,10 @@ from .formulas import IntArray
 __all__ = [
     "abelian",
     "alternating",
+    "commutator_cosets",
     "conjugacy_classes",
     "dihedral",
+    "direct_product",
     "heisenberg",
     "inverses",
     "quaternion",
@@ -96,6 +98,21 @@ def heisenberg(p: int) -> IntArray:
     )
 
 
+def direct_product(first: ArrayLike, second: ArrayLike) -> IntArray:
+    """The pairs of elements of two groups, m of the second: (x, y) has number x m + y.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a table, (n, n), is not that of a group.
+    """
+    one, other = _check_group(first), _check_group(second)
+    m = len(other)
+    x, y = np.divmod(np.arange(len(one) * m), m)
+    table: IntArray = one[np.ix_(x, x)] * m + other[np.ix_(y, y)]
+    return table
+
+
 def inverses(table: ArrayLike) -> IntArray:
     """Number of each element's inverse, (n,).
 
@@ -120,6 +137,27 @@ def conjugacy_classes(table: ArrayLike) -> IntArray:
     # The least conjugate of each element stands for its class.
     least = checked[checked, inverse[:, None]].min(axis=0)
     numbers: IntArray = np.unique(least, return_inverse=True)[1]
+    return numbers
+
+
+def commutator_cosets(table: ArrayLike) -> IntArray:
+    """Number of each element's coset of the commutator subgroup, (n,), from 0 on.
+
+    That is its image in the largest abelian quotient of the group, the abelianisation; numbers are
+    in the order of the cosets' first elements.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the table, (n, n), is not that of a group.
+    """
+    checked = _check_group(table)
+    inverse = _inverses(checked)
+    # x y x⁻¹ y⁻¹ of all pairs, then products until there are no new ones
+    subgroup = np.unique(checked[checked, checked[np.ix_(inverse, inverse)]])
+    while len(larger := np.unique(checked[np.ix_(subgroup, subgroup)])) > len(subgroup):
+        subgroup = larger
+    numbers: IntArray = np.unique(checked[:, subgroup].min(axis=1), return_inverse=True)[1]
     return numbers
 
 
