@@ -54,7 +54,7 @@ CURVES = (
     Curves("x+y", (211,), (1.2, 1.3, 1.4)),
     Curves("x+y, 32 classes drawn", (199,), given=_DRAWN),
     Curves("x+y, 32 classes drawn", (211, 313), (1.2, 1.3, 1.4), given=_DRAWN),
-    Curves("x+y, 32 classes drawn", (499,), (1.1, 1.25, 1.4), given=_LARGE),
+    Curves("x+y, 32 classes drawn", (499,), (1.15, 1.35), given=_LARGE),
     Curves("x*y", (23, 31, 43, 61, 83, 97), given={"operation": "x*y"}),
     Curves("x+y, Gaussian", (23, 31, 43, 61), given={"kernel": "gaussian"}),
     Curves("x+y, Gaussian", (97,), (1.2, 1.3, 1.4), given={"kernel": "gaussian"}),
