@@ -17,6 +17,7 @@ from .panels import new_axes, panel, plot_band
 from .registry import Figure, Numbers, Series, Settings, last_rows
 
 ROUNDS, EPOCHS = 60, 400
+DRAWN = ", 32 classes drawn"  # of sampled runs, beside the exact ones of a kind
 Thresholds = dict[str, tuple[NDArray[Any], NDArray[Any]]]  # kind -> moduli, fractions
 
 
@@ -52,14 +53,14 @@ CURVES = (
     Curves("x+y", (23, 31, 43, 61, 83, 97, 127)),
     Curves("x+y", (167, 199), _NEAR),
     Curves("x+y", (211,), (1.2, 1.3, 1.4)),
-    Curves("x+y, 32 classes drawn", (199,), given=_DRAWN),
-    Curves("x+y, 32 classes drawn", (211, 313), (1.2, 1.3, 1.4), given=_DRAWN),
-    Curves("x+y, 32 classes drawn", (499,), (1.15, 1.35), given=_LARGE),
+    Curves("x+y" + DRAWN, (199,), given=_DRAWN),
+    Curves("x+y" + DRAWN, (211, 313), (1.2, 1.3, 1.4), given=_DRAWN),
+    Curves("x+y" + DRAWN, (499,), (1.15, 1.35), given=_LARGE),
     Curves("x*y", (23, 31, 43, 61, 83, 97), given={"operation": "x*y"}),
     Curves("x+y, Gaussian", (23, 31, 43, 61), given={"kernel": "gaussian"}),
     Curves("x+y, Gaussian", (97,), (1.2, 1.3, 1.4), given={"kernel": "gaussian"}),
     Curves(
-        "x+y, Gaussian, 32 classes drawn",
+        "x+y, Gaussian" + DRAWN,
         (199,),
         (1.2, 1.4),
         given={"kernel": "gaussian", **_LARGE},
@@ -138,31 +139,52 @@ def passed(data: Numbers, level: float) -> Thresholds:
 def plot_critical(data: Numbers, axes: Any = None) -> Any:
     """Accuracy over the fraction, its collapse, critical fractions and widths; 2 x 2 Axes."""
     axes = new_axes(2, 2, width=5.6, height=4.0) if axes is None else axes
+    exponent = power_law(*_points(passed(data, 0.5), "x+y"))[1]
     curves = {p: of for (kind, p), of in accuracy_curves(data).items() if kind == "x+y"}
     for i, (p, (fractions, accuracies)) in enumerate(curves.items()):
         style = {"color": f"C{i}", "label": f"$p$ = {p}", "marker": "o", "markersize": 3}
         plot_band(fractions, 100 * accuracies, axes[0, 0], **style)
-        plot_band(fractions * p ** (1 / 3), 100 * accuracies, axes[0, 1], **style)
+        plot_band(fractions * p**-exponent, 100 * accuracies, axes[0, 1], **style)
     panel(axes[0, 0], "final test accuracy (%)", "training fraction $r$", percent=True)
-    panel(axes[0, 1], "final test accuracy (%)", "$r\\,p^{1/3}$", percent=True)
+    panel(axes[0, 1], "final test accuracy (%)", f"$r\\,p^{{{-exponent:.3f}}}$", percent=True)
     axes[0, 0].legend(frameon=False, fontsize=8)
     _plot_thresholds(data, axes[1, 0])
     _plot_widths(data, axes[1, 1])
     return axes
 
 
+def _points(found: Thresholds, *kinds: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Moduli and thresholds of some kinds, of every seed that has one."""
+    each = [(np.broadcast_to(p, r.shape), r) for p, r in (found[kind] for kind in kinds)]
+    p, r = (np.concatenate([np.ravel(part[i]) for part in each]) for i in (0, 1))
+    return p[np.isfinite(r)], r[np.isfinite(r)]
+
+
+def _kinds(found: Thresholds) -> list[tuple[str, list[str]]]:
+    """Each kind with that of its sampled runs, if there is one."""
+    return [
+        (kind, [name for name in found if name == kind + DRAWN])
+        for kind in found
+        if not kind.endswith(DRAWN)
+    ]
+
+
 def _plot_thresholds(data: Numbers, ax: Any) -> None:
     everywhere = passed(data, 0.5)
-    for i, (kind, (p, r)) in enumerate(everywhere.items()):
-        x, y = np.broadcast_to(p, r.shape)[np.isfinite(r)], r[np.isfinite(r)]
+    for i, (kind, drawn) in enumerate(_kinds(everywhere)):
+        p, r = _points(everywhere, kind, *drawn)
         label = kind
-        if len(set(x)) > 3:
-            factor, exponent, error = power_law(x, y)
+        if len(set(p)) > 3:
+            factor, exponent, error = power_law(p, r)
             label = f"{kind}: $p^{{{exponent:.3f}\\pm{error:.3f}}}$"
-            ax.plot(p, factor * p**exponent, color=f"C{i}", linewidth=1)
-        ax.plot(x, y, "o", color=f"C{i}", markersize=3, label=label)
+            line = np.array([p.min(), p.max()])
+            ax.plot(line, factor * line**exponent, color=f"C{i}", linewidth=1)
+        ax.plot(*_points(everywhere, kind), "o", color=f"C{i}", markersize=3, label=label)
+        for name in drawn:
+            ax.plot(*_points(everywhere, name), "o", color=f"C{i}", mfc="none", markersize=5)
     p, r = everywhere["x+y"]
-    wide = np.geomspace(p.min(), 2 * p.max())
+    largest = max(moduli.max() for moduli, _ in everywhere.values())
+    wide = np.geomspace(p.min(), 1.5 * largest)
     start = float(r[:, 0].mean())
     for law, label in (
         (np.ones_like(wide), "constant fraction"),
@@ -183,9 +205,13 @@ def _plot_thresholds(data: Numbers, ax: Any) -> None:
 def _plot_widths(data: Numbers, ax: Any) -> None:
     """Draw (r at 90 % − r at 10 %) / r at 50 %."""
     low, middle, high = (passed(data, level) for level in (0.1, 0.5, 0.9))
-    for i, (kind, (p, r)) in enumerate(middle.items()):
-        width = ((high[kind][1] - low[kind][1]) / r).mean(axis=0)
-        ax.plot(p, width, "o-", color=f"C{i}", markersize=3, label=kind)
+    widths = {kind: (p, (high[kind][1] - low[kind][1]) / r) for kind, (p, r) in middle.items()}
+    for i, (kind, drawn) in enumerate(_kinds(widths)):
+        p, width = widths[kind]
+        ax.plot(p, width.mean(axis=0), "o-", color=f"C{i}", markersize=3, label=kind)
+        for name in drawn:
+            p, width = widths[name]
+            ax.plot(p, width.mean(axis=0), "o", color=f"C{i}", mfc="none", markersize=5)
     ax.set(xscale="log", xlabel="$p$", ylabel="width from 10 % to 90 % over $r_c$")
     ax.set_ylim(bottom=0)
     _tick_moduli(middle, ax)
