@@ -71,13 +71,16 @@ def test_energies_of_any_block():
     noise = np.random.default_rng(0).standard_normal((12, 12))
     assert 0 < groups.isotypic_energies(noise, table).sum() < 1
     assert groups.isotypic_energies(np.zeros((12, 12)), table).sum() == 0
+    blocks = np.random.default_rng(1).standard_normal((2, 3, 12, 12))
+    each = [[groups.isotypic_energies(block, table) for block in row] for row in blocks]
+    np.testing.assert_allclose(groups.isotypic_energies(blocks, table), each)
 
 
 def test_bad_input():
     table = groups.abelian(5)
     with pytest.raises(ValueError, match=r"block: expected shape \(5, 5\)"):
         groups.line_share(np.ones((4, 4)), table)
-    with pytest.raises(ValueError, match=r"block: expected shape \(5, 5\)"):
+    with pytest.raises(ValueError, match=r"blocks: expected shape \(…, 5, 5\)"):
         groups.isotypic_energies(np.ones(5), table)
     with pytest.raises(ValueError, match="lines"):
         groups.line_share(np.ones((5, 5)), table, "x")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -49,7 +47,9 @@ def line_share(block: ArrayLike, table: ArrayLike, lines: str = "x y^-1") -> flo
         "x y": cells,
         "y x": cells.T,
     }[lines]
-    values = _block(block, len(cells))
+    values = np.asarray(block, dtype=np.float64)
+    if values.shape != cells.shape:
+        raise ValueError(f"block: expected shape {cells.shape}, got {values.shape}")
     values = values - values.mean()
     total = float((values**2).sum())
     if total == 0:
@@ -85,15 +85,15 @@ def isotypic_components(table: ArrayLike) -> list[NDArray[np.float64]]:
     return sorted(bases, key=lambda basis: (basis is not constant, basis.shape[1]))
 
 
-def isotypic_energies(block: ArrayLike, table: ArrayLike) -> NDArray[np.float64]:
-    """Shares of a block's energy whose rows and columns lie in one component of each, (k,).
+def isotypic_energies(blocks: ArrayLike, table: ArrayLike) -> NDArray[np.float64]:
+    """Shares of blocks' energies whose rows and columns lie in one component of each, (…, k).
 
     In the order of `isotypic_components`; for an abelian group they sum to 1 if the block is a
     function of x y⁻¹ or of x y. The rest couples different components.
 
     Parameters
     ----------
-    block : array_like, shape (n, n)
+    blocks : array_like, shape (…, n, n)
     table : array_like of int, shape (n, n)
 
     Raises
@@ -101,15 +101,12 @@ def isotypic_energies(block: ArrayLike, table: ArrayLike) -> NDArray[np.float64]
     TypeError, ValueError
         For another shape, or a table that is not a group's.
     """
-    values = _block(block, len(np.asarray(table)))
+    values, n = np.asarray(blocks, dtype=np.float64), len(np.asarray(table))
+    if values.shape[-2:] != (n, n):
+        raise ValueError(f"blocks: expected shape (…, {n}, {n}), got {values.shape}")
     energies = [
-        float(((basis.T @ values @ basis) ** 2).sum()) for basis in isotypic_components(table)
+        ((basis.T @ values @ basis) ** 2).sum(axis=(-2, -1)) for basis in isotypic_components(table)
     ]
-    return np.array(energies) / max(float((values**2).sum()), np.finfo(float).tiny)
-
-
-def _block(block: ArrayLike, n: int) -> NDArray[Any]:
-    values = np.asarray(block, dtype=np.float64)
-    if values.shape != (n, n):
-        raise ValueError(f"block: expected shape {(n, n)}, got {values.shape}")
-    return values
+    total = np.maximum((values**2).sum(axis=(-2, -1)), np.finfo(float).tiny)
+    shares: NDArray[np.float64] = np.stack(energies, axis=-1) / total[..., None]
+    return shares

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..analysis import groups as representations
 from ..experiments import NetworkRun, RFMRun, Table
@@ -106,14 +107,12 @@ def _collect(series: Series, results: Results) -> Numbers:
         table = np.array(table_of(label.split("; ")[0]))
         shares.append([[_shares(M, table) for M in row] for row in matrices])
         n = len(table)
-        numbers[f"energies_{label.split('; ')[0]}"] = np.array(
-            [[_energies(M[:n, n:], table) for M in row] for row in matrices]
+        cross: NDArray[Any] = np.array(matrices)[..., :n, n:]
+        cross = cross - cross.mean(axis=(-2, -1), keepdims=True)
+        numbers[f"energies_{label.split('; ')[0]}"] = representations.isotypic_energies(
+            cross, table
         )
     return {**numbers, "shares": np.array(shares)}
-
-
-def _energies(block: Any, table: Any) -> Any:
-    return representations.isotypic_energies(block - block.mean(), table)
 
 
 def _shares(M: Any, table: Any) -> tuple[float, float, float]:
