@@ -67,8 +67,8 @@ intersphinx_mapping = {} if offline else _inventories(SITES)
 sphinx_gallery_conf = {
     "examples_dirs": "gallery",
     "gallery_dirs": "examples",
-    # All are run; without PyTorch the one that needs it is shown alone.
-    "filename_pattern": r"\.py$" if has_torch else r"plot_(?!torch_module).*\.py$",
+    # All are run; without PyTorch those that need it are shown alone.
+    "filename_pattern": r"\.py$" if has_torch else r"plot_(?!torch).*\.py$",
     "abort_on_example_error": True,
     "download_all_examples": False,
     "write_computation_times": False,

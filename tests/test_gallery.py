@@ -11,8 +11,8 @@ SCRIPTS = sorted((Path(__file__).parent.parent / "docs" / "gallery").glob("*.py"
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_script(script, tmp_path, monkeypatch):
-    if script.stem == "plot_torch_module":
-        pytest.importorskip("torch", reason="plot_torch_module needs PyTorch")
+    if script.stem.startswith("plot_torch"):
+        pytest.importorskip("torch", reason=f"{script.stem} needs PyTorch")
     matplotlib.use("Agg")
     plots = pytest.importorskip("matplotlib.pyplot")
     monkeypatch.chdir(tmp_path)

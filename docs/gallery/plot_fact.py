@@ -3,8 +3,8 @@ Another update of the features
 ==============================
 
 ``feature_update="fact"`` puts the matrix of the Features at Convergence Theorem in the place of the
-AGOP. It groks as well, later. With shuffled labels nothing generalises, yet the feature matrix agrees
-with the theorem's as before: agreement is no sign of generalisation.
+AGOP. It groks as well, later. With shuffled labels nothing generalises, yet the feature matrix
+agrees with the theorem's as before: agreement is no sign of generalisation.
 """
 
 import grokrfm
