@@ -99,7 +99,7 @@ def plot_abelian(data: Any, axes: Any = None) -> Any:
     axes[1].set_title("dotted: random classes of the same sizes", fontsize=9)
     panel(axes[2], "energy of $C$ constant on cosets", "training fraction (%)")
     axes[2].set_ylim(0, 1)
-    axes[0].legend(frameon=False, fontsize=7)
+    axes[2].legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
     return axes
 
 
