@@ -77,25 +77,6 @@ def array_backend(backend: str) -> str:
     return backend
 
 
-def column_backend(backend: str) -> str:
-    """Return the backend for runs that solve for a few columns: "auto" is the CPU's.
-
-    Raises
-    ------
-    ValueError
-        For cuda, which does not solve for single pairs yet.
-    """
-    if backend == "auto":
-        backend = "numpy" if obstacle("cpp") else "cpp"
-        _logger.info("backend: auto chose %s for a few columns", backend)
-    if backend in ("cuda", "cuda-tf32"):
-        raise ValueError(
-            f"backend: expected auto, cpp, cupy or numpy with eval_pairs, got '{backend}', which "
-            "does not solve for single pairs yet"
-        )
-    return backend
-
-
 def _once(backend: str, make: Callable[[], Operations]) -> Operations:
     """Operations that are made once in a process, whichever of its threads comes first."""
     return _made[backend] if backend in _made else _made.setdefault(backend, make())

@@ -173,11 +173,9 @@ class CudaOperations(ArrayNetworks):
     ) -> GridSums:
         """Solve, evaluate and sum, for one run or for several that share a leading axis.
 
-        Runs may differ in their number of pairs: `solutions` is (runs, c, k, n) with n that of the
-        largest, and the others use the front of it.
+        Runs may differ in their number of pairs: `solutions` is (runs, columns, k, n) with n that
+        of the largest, and the others use the front of it; so it is with `targets`, (runs, r, n).
         """
-        if targets is not None:
-            raise NotImplementedError("targets: expected None, the device solves for classes alone")
         xp = self.device.xp
         single = problem.feature_matrix.ndim == 2
         labels = problem.train_labels
@@ -190,7 +188,7 @@ class CudaOperations(ArrayNetworks):
 
         if single:
             solutions, own, weights = solutions[None], own[None], weights[None]
-        count, classes, depth, _ = solutions.shape
+        count, columns, depth, _ = solutions.shape
         p = labels.shape[-1]
         inputs = {
             "feature_matrix": problem.feature_matrix,
@@ -209,8 +207,8 @@ class CudaOperations(ArrayNetworks):
             "train_squares": xp.empty(count, dtype=np.float64),
             "test_squares": xp.empty(count, dtype=np.float64),
             "products": xp.empty((count, depth), dtype=np.float64),
-            "iterations": xp.empty((count, classes), dtype=np.int32),
-            "residuals": xp.empty((count, classes), dtype=np.float64),
+            "iterations": xp.empty((count, columns), dtype=np.int32),
+            "residuals": xp.empty((count, columns), dtype=np.float64),
         }
         budget = self._once("budget", labels, lambda _: self._budget())
         with self._place() as place:
@@ -223,6 +221,8 @@ class CudaOperations(ArrayNetworks):
                 tolerance=problem.tolerance,
                 max_iterations=problem.max_iterations,
                 prediction=xp.ascontiguousarray(weights),
+                targets=None if targets is None else xp.ascontiguousarray(runs(targets)),
+                target_tolerance=target_tolerance,
                 solutions=solutions,
                 first_class=first_class,
                 own=own,
