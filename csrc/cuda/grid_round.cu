@@ -344,7 +344,19 @@ void grid_round(Device& device, Arena& arena, const GridRuns<T>& all, std::size_
     finish(device, arrays, all);
 }
 
+template <class T>
+std::size_t grid_round_bytes(std::ptrdiff_t p, std::ptrdiff_t columns, std::size_t budget) {
+    GridRuns<T> all{};
+    all.runs = 1, all.p = p, all.classes = columns;
+    Arena count;
+    const Division division(0, columns, block_columns(all, budget));
+    const RoundArrays<T> arrays(count, all, division.widest());
+    return count.used();
+}
+
 template void grid_round(Device&, Arena&, const GridRuns<float>&, std::size_t);
 template void grid_round(Device&, Arena&, const GridRuns<double>&, std::size_t);
+template std::size_t grid_round_bytes<float>(std::ptrdiff_t, std::ptrdiff_t, std::size_t);
+template std::size_t grid_round_bytes<double>(std::ptrdiff_t, std::ptrdiff_t, std::size_t);
 
 }  // namespace grokrfm::cuda

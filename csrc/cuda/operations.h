@@ -83,4 +83,8 @@ struct GridRuns {
 template <class T>
 void grid_round(Device& device, Arena& arena, const GridRuns<T>& runs, std::size_t budget);
 
+// The work memory of a round of one run, for columns of one kind.
+template <class T>
+std::size_t grid_round_bytes(std::ptrdiff_t p, std::ptrdiff_t columns, std::size_t budget);
+
 }  // namespace grokrfm::cuda

@@ -59,8 +59,10 @@ class CudaOperations(ArrayNetworks):
 
     compiled = True
     batched = True
+    large_rows = 4000  # float64 would take tens of GB
     grid_arrays = 200
-    block_bytes = 4 << 30  # of a block of classes; its products are large long before that
+    block_bytes = 4 << 30  # of a block of columns; its products are large long before that
+    streamed_bytes = 512 << 20
 
     def __init__(self, library: Any, device: Any, xp: Any) -> None:
         super().__init__(Device(xp))
@@ -159,8 +161,17 @@ class CudaOperations(ArrayNetworks):
             slots.append((order, self.device.asarray(chunks, np.int32), int(longest)))
         return slots
 
-    def column_arrays(self, columns: int) -> int:
-        return self.grid_arrays + 13 * columns
+    def column_bytes(self, modulus: int, columns: int, itemsize: int) -> int:
+        """What the columns share, 80 p² numbers, and the columns in flight.
+
+        Those are a block at a time: in float32 the 28 columns of 12 classes and 16 pairs one by one
+        from p = 4000 on. No solutions are kept but those of the columns themselves.
+        """
+        shared = 80 * modulus**2 * itemsize
+        in_flight: int = self._library.grid_round_bytes(
+            modulus, columns, itemsize, self.block_bytes
+        )
+        return shared + in_flight
 
     def grid_round(
         self,
@@ -242,8 +253,8 @@ class CudaOperations(ArrayNetworks):
         flat = known.reshape(*known.shape[:-2], -1)
         if int(flat.sum(axis=-1).max()) > n:
             raise ValueError(f"solutions: expected room for every training pair, got {n}")
-        ranks = xp.cumsum(flat.astype(np.int32), axis=-1).reshape(known.shape) - 1
-        return xp.where(known, ranks, -1).astype(np.int32)
+        ranks = xp.cumsum(flat, axis=-1, dtype=np.int32).reshape(known.shape) - 1
+        return xp.where(known, ranks, -1).astype(np.int32, copy=False)
 
     def matrix_power(self, G: Any, exponent: float) -> Any:
         """G^s, (d, d), or of a batch, (runs, d, d)."""
