@@ -277,7 +277,10 @@ int iterate(Device& device, const GridBlock<T> g, int most) {
     for (int done = 1;; ++done) {
         precondition(device, g);
         turn(device, g);
-        apply_to_summed(device, g, g.direction, g.image);
+        {
+            const Device::Rounding products(device);
+            apply_to_summed(device, g, g.direction, g.image);
+        }
         choose_step(device, g);
         take_step(device, g);
         if (done == most || (done % look_every == 0 && !any_open(device, g))) return done;

@@ -25,8 +25,10 @@ def make_operations(backend: str) -> Operations:
 
     ============  ========================================================================
     cuda          compiled code for NVIDIA GPUs on CuPy arrays; networks by the array source
-    cuda-tf32     the same; products of float32 matrices round their factors to 10 bits of
-                  mantissa (TF32): residuals end at about 1e-3, so ask for no smaller tol
+    cuda-tf32     the same; in the steps of conjugate gradients on the grid tensor cores take
+                  the products of float32 matrices, factors rounded to 10 bits of mantissa
+                  (TF32). Residuals, outputs and the AGOP stay in float32, and solves reach
+                  any tol that they reach without, below 1e-3 in more steps
     cupy          the array source on a GPU
     cpp           compiled code for the CPU
     numpy         the array source on the CPU, the reference
