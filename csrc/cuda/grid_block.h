@@ -30,7 +30,7 @@ struct GridBlock {
     T *shifted_norms, *mask, *inverse_diagonal;  // runs x p x pitch
 
     // Grids, runs x p x m x pitch. vd = V D, vb = V B'.
-    T *solution, *residual, *direction, *image, *scaled, *vd, *vb;
+    T *solution, *residual, *direction, *image, *vd, *vb;
     T* stacked;      // runs x w x m x pitch, [V D + diag(r) B; diag(s) D]
     T* across;       // runs x m x pitch x pitch: class by class, row x
     T* lines;        // runs x m x w, row sums r and column sums s
@@ -45,7 +45,7 @@ struct GridBlock {
     // A run each.
     double* before;
     std::int32_t *active, *finished;
-    double* open_count;  // one number
+    double* count;  // one number
 
     std::ptrdiff_t rows() const { return runs * p * m; }
     std::ptrdiff_t columns() const { return runs * m; }
@@ -112,15 +112,16 @@ void sum_parts(Device& device, const GridBlock<T> g, Finish finish) {
         finish);
 }
 
-// The half of the lines of a grid that sums over x. A thread has one y, since a block has too few
-// grids to give each a warp.
-template <class T>
-void sum_columns(Device& device, const GridBlock<T> g, const T* v) {
+// The half of the lines of a grid that sums over x: of value(place in a grid, place among the
+// pairs). A thread has one y, since a block has too few grids to give each a warp.
+template <class T, class Value>
+void sum_columns(Device& device, const GridBlock<T> g, Value value) {
     for_each(device, g.columns() * g.pitch, [=] GROKRFM_BODY(std::ptrdiff_t i) {
         const std::ptrdiff_t c = i / g.pitch, y = i % g.pitch;
-        const T* at = v + g.row(c / g.m, 0, c % g.m) * g.pitch + y;
+        const std::ptrdiff_t run = c / g.m;
         T sum = 0;
-        for (std::ptrdiff_t x = 0; x < g.p; ++x) sum += at[x * g.m * g.pitch];
+        for (std::ptrdiff_t x = 0; x < g.p; ++x)
+            sum += value(g.row(run, x, c % g.m) * g.pitch + y, (run * g.p + x) * g.pitch + y);
         g.lines[c * g.w + g.pitch + y] = sum;
     });
 }
@@ -137,7 +138,7 @@ void sum_lines(Device& device, const GridBlock<T> g, const T* v) {
             const auto at = g.split(row);
             g.lines[g.of_column(at) + at.x] = sums.value[0];
         });
-    sum_columns(device, g, v);
+    sum_columns(device, g, [=] GROKRFM_BODY(std::ptrdiff_t at, std::ptrdiff_t) { return v[at]; });
 }
 
 // line_images[c] = matrix lines[c]

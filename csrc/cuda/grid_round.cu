@@ -1,7 +1,7 @@
 // Rounds on the grid for runs of one modulus, block of columns by block of columns. On the device
-// stay the last solutions and the shared matrices; a block of m columns works in ten grids,
+// stay the last solutions and the shared matrices; a block of m columns works in nine grids,
 //
-//   itemsize (10 m p pitch + 20 pitch^2 + 6 p pitch) a run, and arrays smaller by a factor p.
+//   itemsize (9 m p pitch + 20 pitch^2 + 6 p pitch) a run, and arrays smaller by a factor p.
 //
 // Counted for one run in float32 with half of all pairs, n = p^2 / 2, a solution being 4 p n bytes
 // and the p x p arrays of a round, those of the eigenvalue problem and of the array source among
@@ -9,8 +9,8 @@
 //
 //              solutions kept, and one for     block of classes,     p x p     together
 //              the dual coefficients           at most 4.3 GB        arrays
-//   p = 997    7 of 1.98 GB = 13.9 GB          100: 4.1 GB           .8 GB     19 GB
-//   p = 1999   4 of 15.98 GB = 63.9 GB         24: 4.3 GB            3.2 GB    71 GB
+//   p = 997    7 of 1.98 GB = 13.9 GB          111: 4.1 GB           .8 GB     19 GB
+//   p = 1999   4 of 15.98 GB = 63.9 GB         26: 4.2 GB            3.2 GB    71 GB
 //
 // Both fit into 80 GB: at p = 1999 three solutions are kept instead of six, as GridMachine decides
 // by the free memory. Larger blocks would buy nothing: the long side of a block's products is m p,
@@ -42,7 +42,7 @@ struct RoundArrays {
             *matrix = arena.take<T>(runs * w * w);
         for (T** pairs : {&g.shifted_norms, &g.mask, &g.inverse_diagonal, &s11, &s12, &s22})
             *pairs = arena.take<T>(runs * all.p * pitch);
-        for (T** v : {&g.solution, &g.residual, &g.direction, &g.image, &g.scaled, &g.vd, &g.vb})
+        for (T** v : {&g.solution, &g.residual, &g.direction, &g.image, &g.vd, &g.vb})
             *v = arena.take<T>(grid);
         g.stacked = arena.take<T>(runs * w * m * pitch);
         g.across = arena.take<T>(runs * m * pitch * pitch);
@@ -58,7 +58,7 @@ struct RoundArrays {
         g.before = arena.take<double>(runs);
         g.active = arena.take<std::int32_t>(runs);
         g.finished = arena.take<std::int32_t>(runs);
-        g.open_count = arena.take<double>(1);
+        g.count = arena.take<double>(1);
     }
 };
 
@@ -66,7 +66,7 @@ struct RoundArrays {
 template <class T>
 void clear_grids(Device& device, const GridBlock<T>& g) {
     const auto grid = static_cast<std::size_t>(g.grid_size()) * sizeof(T);
-    T* const grids[] = {g.solution, g.residual, g.direction, g.image, g.scaled, g.vd, g.vb};
+    T* const grids[] = {g.solution, g.residual, g.direction, g.image, g.vd, g.vb};
     for (T* v : grids) device.clear(v, grid);
     const auto bytes = [](std::ptrdiff_t count) {
         return static_cast<std::size_t>(count) * sizeof(T);
@@ -279,12 +279,13 @@ void solve_block(Device& device, const RoundArrays<T>& arrays, const GridRuns<T>
         scatter(device, g, all, first, all.prediction, all.weights);
     else
         scatter(device, g, all, first, static_cast<const double*>(nullptr), 1);
-    if (solves && all.weights > 0) {
-        scale_start(device, g);
-        measure(device, g);
+    if (starts_at_zero(device, g)) {
+        device.clear(g.image, static_cast<std::size_t>(g.grid_size()) * sizeof(T));
     } else {
-        evaluate(device, g);  // of zero, where there is no prediction
+        apply(device, g, g.solution, g.image);
+        if (solves) scale_start(device, g);
     }
+    measure(device, g);
     if (solves) {
         solve(device, g, all.max_iterations);
         keep(device, g, all, first, arrays.row_products);

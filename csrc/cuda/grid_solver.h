@@ -4,8 +4,9 @@
 // looks whether any is open changes nothing but the work: it looks once a step where a step is
 // long, and every other one where a step costs no more than the look.
 //
-// Besides its products a step reads and writes 24 grids: 96 bytes an entry in float32, beside the
-// 10 p flops an entry of the products.
+// Besides its products a step reads and writes 21 grids: 84 bytes an entry in float32, beside the
+// 10 p flops an entry of the products. It is 11 launches and 6 products, 2 launches more with
+// norms.
 #pragma once
 
 #include "grid_operator.h"
@@ -124,10 +125,44 @@ void evaluate(Device& device, const GridBlock<T> g) {
     measure(device, g);
 }
 
-// Scales the predicted solution of every column to the smallest error in the energy norm.
+// How many columns the predicate is true of. Waits for the device.
+template <class T, class Predicate>
+std::ptrdiff_t count_columns(Device& device, const GridBlock<T> g, Predicate predicate) {
+    sum_rows<1, double>(
+        device, 1, g.columns(),
+        [=] GROKRFM_BODY(std::ptrdiff_t, std::ptrdiff_t c, Sums<double, 1>& sums) {
+            sums.value[0] += predicate(c) ? 1 : 0;
+        },
+        [=] GROKRFM_BODY(std::ptrdiff_t, const Sums<double, 1>& sums) {
+            *g.count = sums.value[0];
+        });
+    double count = 0;
+    device.read(g.count, &count, sizeof count);
+    return static_cast<std::ptrdiff_t>(count);
+}
+
+// Whether all starts are zero: an application of the kernel is more than a look.
+template <class T>
+bool starts_at_zero(Device& device, const GridBlock<T> g) {
+    sum_rows<1, T>(
+        device, g.rows(), g.pitch,
+        [=] GROKRFM_BODY(std::ptrdiff_t row, std::ptrdiff_t y, Sums<T, 1>& sums) {
+            sums.value[0] += g.solution[row * g.pitch + y] == 0 ? T(0) : T(1);
+        },
+        [=] GROKRFM_BODY(std::ptrdiff_t row, const Sums<T, 1>& sums) {
+            g.parts[row] = sums.value[0];
+        });
+    sum_parts<1>(device, g, [=] GROKRFM_BODY(std::ptrdiff_t c, const Sums<double, 1>& sums) {
+        g.energy[c] = sums.value[0];
+    });
+    return count_columns(device, g,
+                         [=] GROKRFM_BODY(std::ptrdiff_t c) { return g.energy[c] > 0; }) == 0;
+}
+
+// Scales the predicted solution of every column, and its outputs, to the smallest error in the
+// energy norm.
 template <class T>
 void scale_start(Device& device, const GridBlock<T> g) {
-    apply(device, g, g.solution, g.image);
     sum_parts<1>(device, g, [=] GROKRFM_BODY(std::ptrdiff_t c, const Sums<double, 1>& sums) {
         g.energy[c] = sums.value[0];
     });
@@ -150,7 +185,19 @@ void scale_start(Device& device, const GridBlock<T> g) {
     });
 }
 
-// A step along the direction; scaled = residual / diag, with its lines and the residual's squares.
+// P^-1 residual at a place: u - (W coarse W'u) / diag with u = residual / diag, from the images of
+// the lines of u.
+template <class T>
+GROKRFM_HOST_DEVICE T preconditioned_residual(const GridBlock<T>& g, std::ptrdiff_t row,
+                                              std::ptrdiff_t y) {
+    const auto at = g.split(row);
+    const T inverse = g.inverse_diagonal[g.of_pairs(at) + y];
+    const T* line = g.line_images + g.of_column(at);
+    return preconditioned(g.residual[row * g.pitch + y] * inverse, line[at.x], line[g.pitch + y],
+                          inverse);
+}
+
+// A step along the direction; the lines of residual / diag, and the residual's squares.
 template <class T>
 void take_step(Device& device, const GridBlock<T> g) {
     sum_rows<2, T>(
@@ -162,10 +209,8 @@ void take_step(Device& device, const GridBlock<T> g) {
             g.solution[here] += length * direction;
             const T rest = g.residual[here] -
                            length * kernel_image(g.mask[pair], g.image[here], g.ridge, direction);
-            const T u = rest * g.inverse_diagonal[pair];
             g.residual[here] = rest;
-            g.scaled[here] = u;
-            sums.value[0] += u;
+            sums.value[0] += rest * g.inverse_diagonal[pair];
             sums.value[1] += rest * rest;
         },
         [=] GROKRFM_BODY(std::ptrdiff_t row, const Sums<T, 2>& sums) {
@@ -173,27 +218,22 @@ void take_step(Device& device, const GridBlock<T> g) {
             g.lines[g.of_column(at) + at.x] = sums.value[0];
             g.parts[row] = sums.value[1];
         });
-    sum_columns(device, g, g.scaled);
+    sum_columns(device, g, [=] GROKRFM_BODY(std::ptrdiff_t at, std::ptrdiff_t pair) {
+        return g.residual[at] * g.inverse_diagonal[pair];
+    });
     sum_parts<1>(device, g, [=] GROKRFM_BODY(std::ptrdiff_t c, const Sums<double, 1>& sums) {
         g.solves[c].squares = sums.value[0];
     });
 }
 
-// scaled = P^-1 residual from u = scaled: u - (W coarse W'u) / diag; then the share of the last
-// direction in the next one.
+// The share of the last direction in the next one.
 template <class T>
 void precondition(Device& device, const GridBlock<T> g) {
     multiply_lines(device, g, g.coarse);
     sum_rows<1, T>(
         device, g.rows(), g.pitch,
         [=] GROKRFM_BODY(std::ptrdiff_t row, std::ptrdiff_t y, Sums<T, 1>& sums) {
-            const auto at = g.split(row);
-            const std::ptrdiff_t here = row * g.pitch + y;
-            const T* line = g.line_images + g.of_column(at);
-            const T z = preconditioned(g.scaled[here], line[at.x], line[g.pitch + y],
-                                       g.inverse_diagonal[g.of_pairs(at) + y]);
-            g.scaled[here] = z;
-            sums.value[0] += z * g.residual[here];
+            sums.value[0] += preconditioned_residual(g, row, y) * g.residual[row * g.pitch + y];
         },
         [=] GROKRFM_BODY(std::ptrdiff_t row, const Sums<T, 1>& sums) {
             g.parts[row] = sums.value[0];
@@ -203,7 +243,7 @@ void precondition(Device& device, const GridBlock<T> g) {
     });
 }
 
-// direction = scaled + factor direction, with its lines.
+// direction = P^-1 residual + factor direction, with its lines.
 template <class T>
 void turn(Device& device, const GridBlock<T> g) {
     sum_rows<1, T>(
@@ -211,7 +251,8 @@ void turn(Device& device, const GridBlock<T> g) {
         [=] GROKRFM_BODY(std::ptrdiff_t row, std::ptrdiff_t y, Sums<T, 1>& sums) {
             const auto at = g.split(row);
             const std::ptrdiff_t here = row * g.pitch + y;
-            const T value = g.factor[at.run * g.m + at.c] * g.direction[here] + g.scaled[here];
+            const T value = g.factor[at.run * g.m + at.c] * g.direction[here] +
+                            preconditioned_residual(g, row, y);
             g.direction[here] = value;
             sums.value[0] += value;
         },
@@ -219,7 +260,8 @@ void turn(Device& device, const GridBlock<T> g) {
             const auto at = g.split(row);
             g.lines[g.of_column(at) + at.x] = sums.value[0];
         });
-    sum_columns(device, g, g.direction);
+    sum_columns(device, g,
+                [=] GROKRFM_BODY(std::ptrdiff_t at, std::ptrdiff_t) { return g.direction[at]; });
 }
 
 // The length of the step from V . (K + ridge) V in the parts.
@@ -252,20 +294,10 @@ void end_pass(Device& device, const GridBlock<T> g) {
     });
 }
 
-// Waits for the device.
 template <class T>
 bool any_open(Device& device, const GridBlock<T> g) {
-    sum_rows<1, double>(
-        device, 1, g.columns(),
-        [=] GROKRFM_BODY(std::ptrdiff_t, std::ptrdiff_t c, Sums<double, 1>& sums) {
-            sums.value[0] += g.is_open(c) ? 1 : 0;
-        },
-        [=] GROKRFM_BODY(std::ptrdiff_t, const Sums<double, 1>& sums) {
-            *g.open_count = sums.value[0];
-        });
-    double open = 0;
-    device.read(g.open_count, &open, sizeof open);
-    return open > 0;
+    return count_columns(device, g, [=] GROKRFM_BODY(std::ptrdiff_t c) { return g.is_open(c); }) >
+           0;
 }
 
 // A pass: at most so many steps, at least one; returns how many.
