@@ -337,7 +337,8 @@ def test_tf32_rounds_the_steps_of_a_solve_alone(targets):
     one = [rounds[1, tf32]["solutions"] for tf32 in (False, True)]
     difference = np.abs(one[1] - one[0]).max() / np.abs(one[0]).max()
     assert 1e-6 < difference < 1e-2
-    assert rounds[300, True]["residuals"].max() <= 1.05 * tolerance
+    # A pass that does not halve the worst residual is the last one, with or without rounding.
+    assert rounds[300, True]["residuals"].max() <= 2 * tolerance
     order = np.argsort(data.train @ [p, 1])
     inputs = pair_indices(data.train[order], p)
     K = REFERENCE.kernel_matrix(FAMILY[1].kernel(2 * p), M.astype(float), inputs)

@@ -27,8 +27,8 @@ def make_operations(backend: str) -> Operations:
     cuda          compiled code for NVIDIA GPUs on CuPy arrays; networks by the array source
     cuda-tf32     the same; in the steps of conjugate gradients on the grid tensor cores take
                   the products of float32 matrices, factors rounded to 10 bits of mantissa
-                  (TF32). Residuals, outputs and the AGOP stay in float32, and solves reach
-                  any tol that they reach without, below 1e-3 in more steps
+                  (TF32). Residuals, outputs and the AGOP stay in float32, and solves come to
+                  about the tol that they come to without, below 1e-3 in more steps
     cupy          the array source on a GPU
     cpp           compiled code for the CPU
     numpy         the array source on the CPU, the reference
