@@ -18,7 +18,7 @@ constexpr std::int32_t patience = 150;  // PATIENCE of the array version
 
 // One class in the course of its solve. Cleared memory is a class that has not begun.
 struct ConjugateGradients {
-    double target_norm;   // ||y||, or 1 for a class without training pairs
+    double target_norm;   // ||y||, or 1 where y = 0
     double squares;       // ||y - (K + ridge) alpha||^2
     double product;       // residual . P^-1 residual; 0 at the beginning of a pass
     double halved;        // the squares at the last halving in this pass
@@ -26,10 +26,10 @@ struct ConjugateGradients {
     std::int32_t iterations;
     bool stopped;
 
-    GROKRFM_HOST_DEVICE static double norm_of_targets(double training_pairs) {
-        return training_pairs > 0 ? square_root(training_pairs) : 1.0;
+    GROKRFM_HOST_DEVICE static double norm_of_targets(double squares_of_y) {
+        return squares_of_y > 0 ? square_root(squares_of_y) : 1.0;
     }
-    // ||y - (K + ridge) alpha|| / ||y||; absolute for a class without training pairs.
+    // ||y - (K + ridge) alpha|| / ||y||; absolute where y = 0.
     GROKRFM_HOST_DEVICE double relative_residual() const {
         return square_root(squares) / target_norm;
     }

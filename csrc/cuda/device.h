@@ -62,12 +62,24 @@ class Device {
  public:
     // Names of the cuBLAS and cuSOLVER functions in use.
     static std::vector<std::string> routine_names();
-    // Their addresses by name. tf32: products of float32 matrices with factors rounded to 10 bits
-    // of mantissa.
+    // Their addresses by name. tf32: where `Rounding` says so, tensor cores take products of
+    // float32 matrices, with factors rounded to 10 bits of mantissa.
     Device(const std::map<std::string, std::uintptr_t>& addresses, bool tf32);
     ~Device();
     Device(const Device&) = delete;
     Device& operator=(const Device&) = delete;
+
+    // While one lives, products may round their factors.
+    class Rounding {
+     public:
+        explicit Rounding(Device& device) : device_(device) { device_.rounding_ = true; }
+        ~Rounding() { device_.rounding_ = false; }
+        Rounding(const Rounding&) = delete;
+        Rounding& operator=(const Rounding&) = delete;
+
+     private:
+        Device& device_;
+    };
 
     // Number of devices; 0 without a driver.
     static int count();
@@ -107,6 +119,8 @@ class Device {
     struct Libraries;
     std::unique_ptr<Libraries> libraries_;
     std::uintptr_t stream_ = 0;
+    const bool tf32_;
+    bool rounding_ = false;
 };
 
 }  // namespace grokrfm::cuda

@@ -40,7 +40,7 @@ int blas_op(char op) {
 }  // namespace
 
 struct Device::Libraries {
-    Libraries(const std::map<std::string, std::uintptr_t>& addresses, bool tf32) {
+    explicit Libraries(const std::map<std::string, std::uintptr_t>& addresses) {
         if (Device::count() == 0)
             throw std::runtime_error("CUDA: there is no GPU, or no driver for this CUDA version");
 #define GROKRFM_BIND(name, ...)                                                                    \
@@ -52,8 +52,6 @@ struct Device::Libraries {
         GROKRFM_ROUTINES(GROKRFM_BIND)
 #undef GROKRFM_BIND
         check_library(routines.cublasCreate_v2(&blas), "cublasCreate");
-        check_library(routines.cublasSetMathMode(blas, tf32 ? blas_tf32_math : blas_default_math),
-                      "cublasSetMathMode");
         check_library(routines.cusolverDnCreate(&solver), "cusolverDnCreate");
         check_library(routines.cusolverDnCreateParams(&params), "cusolverDnCreateParams");
     }
@@ -77,7 +75,7 @@ std::vector<std::string> Device::routine_names() {
 }
 
 Device::Device(const std::map<std::string, std::uintptr_t>& addresses, bool tf32)
-    : libraries_(std::make_unique<Libraries>(addresses, tf32)) {}
+    : libraries_(std::make_unique<Libraries>(addresses)), tf32_(tf32) {}
 
 Device::~Device() = default;
 
@@ -122,6 +120,9 @@ void Device::multiply(std::ptrdiff_t m, std::ptrdiff_t n, std::ptrdiff_t k, T al
         std::get<single ? 0 : 1>(std::tuple(routines.cublasSgemm_v2, routines.cublasDgemm_v2));
     const auto batched_gemm = std::get<single ? 0 : 1>(
         std::tuple(routines.cublasSgemmStridedBatched, routines.cublasDgemmStridedBatched));
+    check_library(routines.cublasSetMathMode(
+                      libraries_->blas, tf32_ && rounding_ ? blas_tf32_math : blas_default_math),
+                  "cublasSetMathMode");
     // cuBLAS is column-major: it sees the transposes, C' = op(B)' op(A)'.
     const int op_a = blas_op(a.op), op_b = blas_op(b.op);
     if (batch == 1)  // the plain product may split long sums over the device

@@ -9,16 +9,14 @@
 
 namespace grokrfm::cuda {
 
-struct Device::Libraries {
-    bool tf32;
-};
+struct Device::Libraries {};
 
 std::vector<std::string> Device::routine_names() {
     return {};
 }
 
 Device::Device(const std::map<std::string, std::uintptr_t>&, bool tf32)
-    : libraries_(std::make_unique<Libraries>(Libraries{tf32})) {}
+    : libraries_(std::make_unique<Libraries>()), tf32_(tf32) {}
 
 Device::~Device() = default;
 
@@ -67,7 +65,7 @@ void Device::multiply(std::ptrdiff_t m, std::ptrdiff_t n, std::ptrdiff_t k, T al
         const T *left = a.data + r * a.stride, *right = b.data + r * b.stride;
         std::vector<float> rounded_left, rounded_right;
         if constexpr (sizeof(T) == sizeof(float))
-            if (libraries_->tf32) {
+            if (tf32_ && rounding_) {
                 rounded_left = a.op == 'T' ? rounded(left, k, m, a.ld) : rounded(left, m, k, a.ld);
                 rounded_right =
                     b.op == 'T' ? rounded(right, n, k, b.ld) : rounded(right, k, n, b.ld);

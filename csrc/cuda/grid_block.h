@@ -1,4 +1,5 @@
-// A block of m classes of each of several runs: what lies where on the device.
+// A block of m columns of each of several runs: what lies where on the device. The columns are
+// classes from first_class on, or else targets.
 //
 // As on the CPU a grid is V[x, c, y] with `pitch` values of y, p rounded up; what lies beyond p is
 // zero, so that products and loops need not know of it. Left and right products both see one matrix
@@ -18,6 +19,8 @@ template <class T>
 struct GridBlock {
     std::ptrdiff_t runs, p, pitch, w, m;
     std::int32_t first_class;
+    const T* targets;  // null for classes
+    std::ptrdiff_t n, target_count;
     QuadraticForm form;
     T ridge;
     double tolerance;
@@ -27,7 +30,7 @@ struct GridBlock {
     T *shifted_norms, *mask, *inverse_diagonal;  // runs x p x pitch
 
     // Grids, runs x p x m x pitch. vd = V D, vb = V B'.
-    T *solution, *residual, *direction, *image, *scaled, *vd, *vb;
+    T *solution, *residual, *direction, *image, *vd, *vb;
     T* stacked;      // runs x w x m x pitch, [V D + diag(r) B; diag(s) D]
     T* across;       // runs x m x pitch x pitch: class by class, row x
     T* lines;        // runs x m x w, row sums r and column sums s
@@ -35,17 +38,17 @@ struct GridBlock {
     T* diagonals;    // runs x m x w, the diagonal blocks' part of W
     T* parts;        // two sums a row of the grid
 
-    // A class each, runs x m.
+    // A column each, runs x m.
     ConjugateGradients* solves;
     double *energy, *norm_sum;
     T *step, *factor;
     // A run each.
     double* before;
     std::int32_t *active, *finished;
-    double* open_count;  // one number
+    double* count;  // one number
 
     std::ptrdiff_t rows() const { return runs * p * m; }
-    std::ptrdiff_t classes() const { return runs * m; }
+    std::ptrdiff_t columns() const { return runs * m; }
     std::ptrdiff_t grid_size() const { return rows() * pitch; }
 
     // A row of a grid, row = (run p + x) m + c.
@@ -60,7 +63,7 @@ struct GridBlock {
         return (run * p + x) * m + c;
     }
     // Of arrays runs x m x w, and of matrices runs x w x w.
-    GROKRFM_HOST_DEVICE std::ptrdiff_t of_class(const Row& at) const {
+    GROKRFM_HOST_DEVICE std::ptrdiff_t of_column(const Row& at) const {
         return (at.run * m + at.c) * w;
     }
     GROKRFM_HOST_DEVICE std::ptrdiff_t of_matrix(std::ptrdiff_t run, std::ptrdiff_t i) const {
@@ -70,10 +73,13 @@ struct GridBlock {
     GROKRFM_HOST_DEVICE std::ptrdiff_t of_pairs(const Row& at) const {
         return (at.run * p + at.x) * pitch;
     }
-    // 1 at the training pairs of the row's class.
-    GROKRFM_HOST_DEVICE T target(const Row& at, std::ptrdiff_t y) const {
-        return y < p && train_labels[(at.run * p + at.x) * p + y] == first_class + at.c ? T(1)
-                                                                                        : T(0);
+    // The right-hand side: 1 at the training pairs of the row's class, or as given.
+    GROKRFM_HOST_DEVICE T right_side(const Row& at, std::ptrdiff_t y) const {
+        if (y >= p) return 0;
+        const std::ptrdiff_t pair = (at.run * p + at.x) * p + y;
+        if (targets == nullptr) return train_labels[pair] == first_class + at.c ? T(1) : T(0);
+        const std::int32_t i = ranks[pair];
+        return i < 0 ? T(0) : targets[(at.run * target_count + at.c) * n + i];
     }
     GROKRFM_HOST_DEVICE bool is_open(std::ptrdiff_t c) const {
         return active[c / m] != 0 && solves[c].is_open(tolerance);
@@ -93,11 +99,11 @@ struct GridBlock {
     }
 };
 
-// Sums of the parts of a class over x: finish(class, sums) with `count` sums of doubles.
+// Sums of the parts of a column over x: finish(column, sums) with `count` sums of doubles.
 template <int count, class T, class Finish>
 void sum_parts(Device& device, const GridBlock<T> g, Finish finish) {
     sum_rows<count, double>(
-        device, g.classes(), g.p,
+        device, g.columns(), g.p,
         [=] GROKRFM_BODY(std::ptrdiff_t c, std::ptrdiff_t x, Sums<double, count>& sums) {
             const std::ptrdiff_t row = g.row(c / g.m, x, c % g.m);
             for (int k = 0; k < count; ++k)
@@ -106,15 +112,16 @@ void sum_parts(Device& device, const GridBlock<T> g, Finish finish) {
         finish);
 }
 
-// The columns' half of the lines of a grid: sum over x. A thread has one column, since the classes
-// of a block are too few to give each a warp.
-template <class T>
-void sum_columns(Device& device, const GridBlock<T> g, const T* v) {
-    for_each(device, g.classes() * g.pitch, [=] GROKRFM_BODY(std::ptrdiff_t i) {
+// The half of the lines of a grid that sums over x: of value(place in a grid, place among the
+// pairs). A thread has one y, since a block has too few grids to give each a warp.
+template <class T, class Value>
+void sum_columns(Device& device, const GridBlock<T> g, Value value) {
+    for_each(device, g.columns() * g.pitch, [=] GROKRFM_BODY(std::ptrdiff_t i) {
         const std::ptrdiff_t c = i / g.pitch, y = i % g.pitch;
-        const T* at = v + g.row(c / g.m, 0, c % g.m) * g.pitch + y;
+        const std::ptrdiff_t run = c / g.m;
         T sum = 0;
-        for (std::ptrdiff_t x = 0; x < g.p; ++x) sum += at[x * g.m * g.pitch];
+        for (std::ptrdiff_t x = 0; x < g.p; ++x)
+            sum += value(g.row(run, x, c % g.m) * g.pitch + y, (run * g.p + x) * g.pitch + y);
         g.lines[c * g.w + g.pitch + y] = sum;
     });
 }
@@ -129,9 +136,9 @@ void sum_lines(Device& device, const GridBlock<T> g, const T* v) {
         },
         [=] GROKRFM_BODY(std::ptrdiff_t row, const Sums<T, 1>& sums) {
             const auto at = g.split(row);
-            g.lines[g.of_class(at) + at.x] = sums.value[0];
+            g.lines[g.of_column(at) + at.x] = sums.value[0];
         });
-    sum_columns(device, g, v);
+    sum_columns(device, g, [=] GROKRFM_BODY(std::ptrdiff_t at, std::ptrdiff_t) { return v[at]; });
 }
 
 // line_images[c] = matrix lines[c]

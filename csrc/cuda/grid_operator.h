@@ -1,6 +1,7 @@
-// The kernel of the quadratic family on a block of grids, 10 p^3 flops a class in five products
-// that take all classes of a run at once; mathematics in ../grid_round.h. (V B')' B comes out class
-// by class, [c, x, y], where the rest is [x, c, y]: the last pass over the outputs reads both.
+// The kernel of the quadratic family on a block of grids, 10 p^3 flops a column in five products
+// that take all columns of a run at once; mathematics in ../grid_round.h. (V B')' B comes out
+// column by column, [c, x, y], where the rest is [x, c, y]: the last pass over the outputs reads
+// both.
 #pragma once
 
 #include "../common/grid_entries.h"
@@ -42,7 +43,7 @@ void prepare_runs(Device& device, const GridBlock<T> g, const T* feature_matrix,
     });
 }
 
-// norm_sum = t = sum V (q - shift) per class.
+// norm_sum = t = sum V (q - shift) per column.
 template <class T>
 void sum_norms(Device& device, const GridBlock<T> g, const T* v) {
     sum_rows<1, T>(
@@ -72,13 +73,13 @@ void apply_to_summed(Device& device, const GridBlock<T> g, const T* v, T* out) {
     multiply_lines(device, g, g.squares);
     for_rows(device, g.rows(), pitch, [=] GROKRFM_BODY(std::ptrdiff_t row, std::ptrdiff_t y) {
         const auto at = g.split(row);
-        const T r = g.lines[g.of_class(at) + at.x], s = g.lines[g.of_class(at) + pitch + at.x];
+        const T r = g.lines[g.of_column(at) + at.x], s = g.lines[g.of_column(at) + pitch + at.x];
         const std::ptrdiff_t top = ((at.run * g.w + at.x) * g.m + at.c) * pitch + y;
         g.stacked[top] = g.vd[row * pitch + y] + r * b[g.of_matrix(at.run, at.x) + y];
         g.stacked[top + pitch * g.m * pitch] = s * d[g.of_matrix(at.run, at.x) + y];
     });
     // diagonals = (M o M) [r; s] + 2 [colsum(A o V B'); colsum(B o V D)]
-    for_each(device, g.classes() * pitch, [=] GROKRFM_BODY(std::ptrdiff_t i) {
+    for_each(device, g.columns() * pitch, [=] GROKRFM_BODY(std::ptrdiff_t i) {
         const std::ptrdiff_t c = i / pitch, y = i % pitch, run = c / g.m;
         T w11 = 0, w22 = 0;
         for (std::ptrdiff_t x = 0; x < g.p; ++x) {

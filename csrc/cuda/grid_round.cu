@@ -1,7 +1,7 @@
-// Rounds on the grid for runs of one modulus, block of classes by block of classes. On the device
-// stay the last solutions and the shared matrices; a block of m classes works in ten grids,
+// Rounds on the grid for runs of one modulus, block of columns by block of columns. On the device
+// stay the last solutions and the shared matrices; a block of m columns works in nine grids,
 //
-//   itemsize (10 m p pitch + 20 pitch^2 + 6 p pitch) a run, and arrays smaller by a factor p.
+//   itemsize (9 m p pitch + 20 pitch^2 + 6 p pitch) a run, and arrays smaller by a factor p.
 //
 // Counted for one run in float32 with half of all pairs, n = p^2 / 2, a solution being 4 p n bytes
 // and the p x p arrays of a round, those of the eigenvalue problem and of the array source among
@@ -9,8 +9,8 @@
 //
 //              solutions kept, and one for     block of classes,     p x p     together
 //              the dual coefficients           at most 4.3 GB        arrays
-//   p = 997    7 of 1.98 GB = 13.9 GB          100: 4.1 GB           .8 GB     19 GB
-//   p = 1999   4 of 15.98 GB = 63.9 GB         24: 4.3 GB            3.2 GB    71 GB
+//   p = 997    7 of 1.98 GB = 13.9 GB          111: 4.1 GB           .8 GB     19 GB
+//   p = 1999   4 of 15.98 GB = 63.9 GB         26: 4.2 GB            3.2 GB    71 GB
 //
 // Both fit into 80 GB: at p = 1999 three solutions are kept instead of six, as GridMachine decides
 // by the free memory. Larger blocks would buy nothing: the long side of a block's products is m p,
@@ -22,7 +22,7 @@ namespace grokrfm::cuda {
 
 namespace {
 
-// What the sums over blocks are collected in, and what a block of classes works in.
+// What the sums over blocks are collected in, and what a block of columns works in.
 template <class T>
 struct RoundArrays {
     GridBlock<T> g;
@@ -35,13 +35,14 @@ struct RoundArrays {
         const std::ptrdiff_t pitch = (all.p + lanes - 1) / lanes * lanes, w = 2 * pitch;
         const std::ptrdiff_t runs = all.runs, grid = runs * all.p * m * pitch;
         g.runs = runs, g.p = all.p, g.pitch = pitch, g.w = w, g.m = m;
-        g.form = all.form, g.ridge = all.ridge, g.tolerance = all.tolerance;
+        g.form = all.form, g.ridge = all.ridge;
         g.train_labels = all.train_labels, g.test_labels = all.test_labels, g.ranks = all.ranks;
+        g.n = all.n, g.target_count = all.target_count;
         for (T** matrix : {&g.metric, &g.squares, &g.coarse, &g.moment, &line_products})
             *matrix = arena.take<T>(runs * w * w);
         for (T** pairs : {&g.shifted_norms, &g.mask, &g.inverse_diagonal, &s11, &s12, &s22})
             *pairs = arena.take<T>(runs * all.p * pitch);
-        for (T** v : {&g.solution, &g.residual, &g.direction, &g.image, &g.scaled, &g.vd, &g.vb})
+        for (T** v : {&g.solution, &g.residual, &g.direction, &g.image, &g.vd, &g.vb})
             *v = arena.take<T>(grid);
         g.stacked = arena.take<T>(runs * w * m * pitch);
         g.across = arena.take<T>(runs * m * pitch * pitch);
@@ -57,22 +58,34 @@ struct RoundArrays {
         g.before = arena.take<double>(runs);
         g.active = arena.take<std::int32_t>(runs);
         g.finished = arena.take<std::int32_t>(runs);
-        g.open_count = arena.take<double>(1);
+        g.count = arena.take<double>(1);
     }
 };
 
-// Zero padding for blocks of this many classes: what no loop or product writes afterwards.
+// Zero padding for blocks of this many columns: what no loop or product writes afterwards.
 template <class T>
 void clear_grids(Device& device, const GridBlock<T>& g) {
     const auto grid = static_cast<std::size_t>(g.grid_size()) * sizeof(T);
-    T* const grids[] = {g.solution, g.residual, g.direction, g.image, g.scaled, g.vd, g.vb};
+    T* const grids[] = {g.solution, g.residual, g.direction, g.image, g.vd, g.vb};
     for (T* v : grids) device.clear(v, grid);
     const auto bytes = [](std::ptrdiff_t count) {
         return static_cast<std::size_t>(count) * sizeof(T);
     };
     device.clear(g.stacked, bytes(g.runs * g.w * g.m * g.pitch));
-    device.clear(g.across, bytes(g.classes() * g.pitch * g.pitch));
-    device.clear(g.lines, bytes(g.classes() * g.w));
+    device.clear(g.across, bytes(g.columns() * g.pitch * g.pitch));
+    device.clear(g.lines, bytes(g.columns() * g.w));
+}
+
+// From minus infinity: an output that is not a number is never the largest.
+template <class T>
+void begin_scores(Device& device, const GridRuns<T>& all) {
+    T* best = all.best;
+    std::int32_t* best_class = all.best_class;
+    const std::int32_t first_class = all.first_class;
+    for_each(device, all.runs * all.p * all.p, [=] GROKRFM_BODY(std::ptrdiff_t pair) {
+        best[pair] = T(-HUGE_VAL);
+        best_class[pair] = first_class;
+    });
 }
 
 // Largest output and class of every pair, the own outputs, and the squares by row.
@@ -80,7 +93,6 @@ template <class T>
 void add_scores(Device& device, const GridBlock<T> g, const GridRuns<T>& all, double* squares) {
     T *best = all.best, *own = all.own;
     std::int32_t* best_class = all.best_class;
-    const bool first = g.first_class == all.first_class;
     sum_rows<2, double>(
         device, g.runs * g.p, g.p,
         [=] GROKRFM_BODY(std::ptrdiff_t row, std::ptrdiff_t y, Sums<double, 2>& sums) {
@@ -88,9 +100,8 @@ void add_scores(Device& device, const GridBlock<T> g, const GridRuns<T>& all, do
             const T* f = g.image + g.row(row / g.p, row % g.p, 0) * g.pitch + y;
             const std::int32_t train = g.train_labels[pair], test = g.test_labels[pair];
             const std::int32_t label = (train >= 0 ? train : test) - g.first_class;
-            // From minus infinity: an output that is not a number is never the largest.
-            T largest = first ? T(-HUGE_VAL) : best[pair], total = 0;
-            std::int32_t largest_class = first ? g.first_class : best_class[pair];
+            T largest = best[pair], total = 0;
+            std::int32_t largest_class = best_class[pair];
             for (std::int32_t c = 0; c < g.m; ++c) {
                 const T value = f[c * g.pitch];
                 if (value > largest) {
@@ -216,43 +227,80 @@ void finish(Device& device, const RoundArrays<T>& arrays, const GridRuns<T>& all
         });
 }
 
-// Steps and residuals of the block's classes to their places.
+// Steps and residuals of the block's columns to their places.
 template <class T>
-void report(Device& device, const GridBlock<T> g, const GridRuns<T>& all,
-            std::ptrdiff_t first_row) {
+void report(Device& device, const GridBlock<T> g, const GridRuns<T>& all, std::ptrdiff_t first) {
     std::int32_t* iterations = all.iterations;
     double* residuals = all.residuals;
-    const std::ptrdiff_t classes = all.classes;
-    for_each(device, g.classes(), [=] GROKRFM_BODY(std::ptrdiff_t c) {
-        const std::ptrdiff_t to = c / g.m * classes + first_row + c % g.m;
+    const std::ptrdiff_t columns = all.columns();
+    for_each(device, g.columns(), [=] GROKRFM_BODY(std::ptrdiff_t c) {
+        const std::ptrdiff_t to = c / g.m * columns + first + c % g.m;
         iterations[to] = g.solves[c].iterations;
         residuals[to] = g.solves[c].relative_residual();
     });
 }
 
-// Classes of a block: as many as the budget holds, but one at least.
+// Columns of a block: as many as the budget holds, but one at least.
 template <class T>
-std::ptrdiff_t block_classes(const GridRuns<T>& all, std::size_t budget) {
+std::ptrdiff_t block_columns(const GridRuns<T>& all, std::size_t budget) {
     std::ptrdiff_t m = 1;
-    const auto fits = [&](std::ptrdiff_t classes) {
+    const auto fits = [&](std::ptrdiff_t columns) {
         Arena count;
-        const RoundArrays<T> arrays(count, all, classes);
+        const RoundArrays<T> arrays(count, all, columns);
         return count.used() <= budget;
     };
-    for (std::ptrdiff_t above = all.classes + 1; above - m > 1;) {
+    for (std::ptrdiff_t above = std::max(all.classes, all.target_count) + 1; above - m > 1;) {
         const std::ptrdiff_t middle = (m + above) / 2;
         (fits(middle) ? m : above) = middle;
     }
     return m;
 }
 
+// Classes or targets, in blocks whose sizes differ by one at most.
+struct Division {
+    Division(std::ptrdiff_t first_column, std::ptrdiff_t columns, std::ptrdiff_t most)
+        : first(first_column), count(columns), blocks((columns + most - 1) / most) {}
+    std::ptrdiff_t widest() const { return blocks > 0 ? (count + blocks - 1) / blocks : 0; }
+    std::ptrdiff_t begin(std::ptrdiff_t block) const { return first + block * count / blocks; }
+
+    std::ptrdiff_t first, count, blocks;
+};
+
+// Solves for the columns of a block, from `first` on, and puts the solutions in their places.
+// Leaves them and their outputs.
+template <class T>
+void solve_block(Device& device, const RoundArrays<T>& arrays, const GridRuns<T>& all,
+                 std::ptrdiff_t first) {
+    const GridBlock<T> g = arrays.g;
+    device.clear(g.solves, static_cast<std::size_t>(g.columns()) * sizeof(*g.solves));
+    device.clear(g.finished, static_cast<std::size_t>(all.runs) * sizeof(*g.finished));
+    const bool solves = all.max_iterations > 0;
+    if (solves)
+        scatter(device, g, all, first, all.prediction, all.weights);
+    else
+        scatter(device, g, all, first, static_cast<const double*>(nullptr), 1);
+    if (starts_at_zero(device, g)) {
+        device.clear(g.image, static_cast<std::size_t>(g.grid_size()) * sizeof(T));
+    } else {
+        apply(device, g, g.solution, g.image);
+        if (solves) scale_start(device, g);
+    }
+    measure(device, g);
+    if (solves) {
+        solve(device, g, all.max_iterations);
+        keep(device, g, all, first, arrays.row_products);
+    }
+    report(device, g, all, first);
+}
+
 }  // namespace
 
 template <class T>
 void grid_round(Device& device, Arena& arena, const GridRuns<T>& all, std::size_t budget) {
-    const std::ptrdiff_t most = block_classes(all, budget);
-    const std::ptrdiff_t blocks = (all.classes + most - 1) / most;
-    RoundArrays<T> arrays(arena, all, (all.classes + blocks - 1) / blocks);
+    const std::ptrdiff_t most = block_columns(all, budget);
+    const Division of_classes(0, all.classes, most);
+    const Division of_targets(all.classes, all.target_count, most);
+    RoundArrays<T> arrays(arena, all, std::max(of_classes.widest(), of_targets.widest()));
     if (arena.counting()) return;
     GridBlock<T>& g = arrays.g;
     const auto clear = [&](auto* data, std::ptrdiff_t count) {
@@ -265,42 +313,51 @@ void grid_round(Device& device, Arena& arena, const GridRuns<T>& all, std::size_
     clear(all.tz, all.runs * 4 * g.p * g.p);
     clear(all.t_squared, all.runs);
     clear(all.products, all.runs * all.depth);
+    begin_scores(device, all);
     prepare_runs(device, g, all.feature_matrix, all.coarse, all.moment);
     g.m = 0;
-    for (std::ptrdiff_t block = 0; block < blocks; ++block) {
-        const std::ptrdiff_t row = block * all.classes / blocks;
-        const std::ptrdiff_t m = (block + 1) * all.classes / blocks - row;
-        g.first_class = all.first_class + static_cast<std::int32_t>(row);
+    const auto begin = [&](const Division& division, std::ptrdiff_t block) {
+        const std::ptrdiff_t first = division.begin(block), m = division.begin(block + 1) - first;
         if (m != g.m) {
             g.m = m;
             clear_grids(device, g);
         }
-        clear(g.solves, g.classes());
-        clear(g.finished, all.runs);
-        const bool solves = all.max_iterations > 0;
-        if (solves)
-            scatter(device, g, all, row, all.prediction, all.weights);
-        else
-            scatter(device, g, all, row, static_cast<const double*>(nullptr), 1);
-        if (solves && all.weights > 0) {
-            scale_start(device, g);
-            measure(device, g);
-        } else {
-            evaluate(device, g);  // of zero, where there is no prediction
-        }
-        if (solves) {
-            solve(device, g, all.max_iterations);
-            keep(device, g, all, row, arrays.row_products, arrays.class_products);
-        }
-        report(device, g, all, row);
+        return first;
+    };
+    g.tolerance = all.tolerance;
+    for (std::ptrdiff_t block = 0; block < of_classes.blocks; ++block) {
+        const std::ptrdiff_t first = begin(of_classes, block);
+        g.first_class = all.first_class + static_cast<std::int32_t>(first);
+        solve_block(device, arrays, all, first);
+        if (all.max_iterations > 0)
+            add_products(device, g, arrays.row_products, arrays.class_products, all.depth,
+                         all.products);
         add_scores(device, g, all, arrays.squares);
         add_moments(device, arrays);
         if (g.form.norms != 0) add_norm_moments(device, g, all.tz, all.t_squared);
     }
+    g.tolerance = all.target_tolerance;
+    for (std::ptrdiff_t block = 0; block < of_targets.blocks; ++block) {
+        const std::ptrdiff_t first = begin(of_targets, block);
+        g.targets = all.targets + (first - all.classes) * all.n;
+        solve_block(device, arrays, all, first);
+    }
     finish(device, arrays, all);
+}
+
+template <class T>
+std::size_t grid_round_bytes(std::ptrdiff_t p, std::ptrdiff_t columns, std::size_t budget) {
+    GridRuns<T> all{};
+    all.runs = 1, all.p = p, all.classes = columns;
+    Arena count;
+    const Division division(0, columns, block_columns(all, budget));
+    const RoundArrays<T> arrays(count, all, division.widest());
+    return count.used();
 }
 
 template void grid_round(Device&, Arena&, const GridRuns<float>&, std::size_t);
 template void grid_round(Device&, Arena&, const GridRuns<double>&, std::size_t);
+template std::size_t grid_round_bytes<float>(std::ptrdiff_t, std::ptrdiff_t, std::size_t);
+template std::size_t grid_round_bytes<double>(std::ptrdiff_t, std::ptrdiff_t, std::size_t);
 
 }  // namespace grokrfm::cuda

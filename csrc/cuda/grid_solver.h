@@ -1,11 +1,12 @@
 // Preconditioned conjugate gradients for a block of grids, by the rule of
-// ../common/conjugate_gradients.h for the classes of each run. Lengths, factors and flags of the
-// classes stay on the device. A class that is done takes steps of length zero, so when the host
+// ../common/conjugate_gradients.h for the columns of each run. Lengths, factors and flags of the
+// columns stay on the device. A column that is done takes steps of length zero, so when the host
 // looks whether any is open changes nothing but the work: it looks once a step where a step is
 // long, and every other one where a step costs no more than the look.
 //
-// Besides its products a step reads and writes 24 grids: 96 bytes an entry in float32, beside the
-// 10 p flops an entry of the products.
+// Besides its products a step reads and writes 21 grids: 84 bytes an entry in float32, beside the
+// 10 p flops an entry of the products. It is 11 launches and 6 products, 2 launches more with
+// norms.
 #pragma once
 
 #include "grid_operator.h"
@@ -13,16 +14,16 @@
 namespace grokrfm::cuda {
 
 // solution = the combination of the last solutions with the weights of the run, newest first;
-// first_row: the class of the block among the solutions' classes.
+// first: the block's first column among all.
 template <class T>
-void scatter(Device& device, const GridBlock<T> g, const GridRuns<T>& all, std::ptrdiff_t first_row,
+void scatter(Device& device, const GridBlock<T> g, const GridRuns<T>& all, std::ptrdiff_t first,
              const double* weights, std::ptrdiff_t count) {
-    const std::ptrdiff_t classes = all.classes, depth = all.depth, n = all.n;
+    const std::ptrdiff_t columns = all.columns(), depth = all.depth, n = all.n;
     const T* solutions = all.solutions;
     for_rows(device, g.rows(), g.pitch, [=] GROKRFM_BODY(std::ptrdiff_t row, std::ptrdiff_t y) {
         const auto at = g.split(row);
         const std::int32_t i = y < g.p ? g.ranks[(at.run * g.p + at.x) * g.p + y] : -1;
-        const T* from = solutions + (at.run * classes + first_row + at.c) * depth * n;
+        const T* from = solutions + (at.run * columns + first + at.c) * depth * n;
         T sum = 0;
         if (i >= 0)
             for (std::ptrdiff_t k = 0; k < count; ++k) {
@@ -36,22 +37,22 @@ void scatter(Device& device, const GridBlock<T> g, const GridRuns<T>& all, std::
 
 constexpr int most_depth = 8;
 
-// Puts the solution in front of the last ones, which move on by one, and adds the products of the
-// new one with all of them to `products`, runs x depth. `row_products`: most_depth a row.
+using Products = Sums<double, most_depth>;
+
+// Puts the solution in front of the last ones, which move on by one, with the products of the new
+// one with all of them, most_depth a row.
 template <class T>
-void keep(Device& device, const GridBlock<T> g, const GridRuns<T>& all, std::ptrdiff_t first_row,
-          double* row_products, double* class_products) {
-    const std::ptrdiff_t classes = all.classes, depth = all.depth, n = all.n;
+void keep(Device& device, const GridBlock<T> g, const GridRuns<T>& all, std::ptrdiff_t first,
+          double* row_products) {
+    const std::ptrdiff_t columns = all.columns(), depth = all.depth, n = all.n;
     T* solutions = all.solutions;
-    double* products = all.products;
-    using Products = Sums<double, most_depth>;
     sum_rows<most_depth, double>(
         device, g.rows(), g.pitch,
         [=] GROKRFM_BODY(std::ptrdiff_t row, std::ptrdiff_t y, Products& sums) {
             const auto at = g.split(row);
             const std::int32_t i = y < g.p ? g.ranks[(at.run * g.p + at.x) * g.p + y] : -1;
             if (i < 0) return;
-            T* mine = solutions + (at.run * classes + first_row + at.c) * depth * n + i;
+            T* mine = solutions + (at.run * columns + first + at.c) * depth * n + i;
             T moved = g.solution[row * g.pitch + y];
             const double newest = static_cast<double>(moved);
             for (int k = 0; k < most_depth; ++k)
@@ -65,8 +66,14 @@ void keep(Device& device, const GridBlock<T> g, const GridRuns<T>& all, std::ptr
         [=] GROKRFM_BODY(std::ptrdiff_t row, const Products& sums) {
             for (int k = 0; k < most_depth; ++k) row_products[row * most_depth + k] = sums.value[k];
         });
+}
+
+// Adds them up over a block of classes, to `products`, runs x depth.
+template <class T>
+void add_products(Device& device, const GridBlock<T> g, const double* row_products,
+                  double* class_products, std::ptrdiff_t depth, double* products) {
     sum_rows<most_depth, double>(
-        device, g.classes(), g.p,
+        device, g.columns(), g.p,
         [=] GROKRFM_BODY(std::ptrdiff_t c, std::ptrdiff_t x, Products& sums) {
             const std::ptrdiff_t row = g.row(c / g.m, x, c % g.m);
             for (int k = 0; k < most_depth; ++k)
@@ -95,12 +102,12 @@ void measure(Device& device, const GridBlock<T> g) {
         [=] GROKRFM_BODY(std::ptrdiff_t row, std::ptrdiff_t y, Sums<T, 2>& sums) {
             const auto at = g.split(row);
             const std::ptrdiff_t here = row * g.pitch + y;
-            const T target = g.target(at, y);
-            const T rest = target - kernel_image(g.mask[g.of_pairs(at) + y], g.image[here], g.ridge,
-                                                 g.solution[here]);
+            const T side = g.right_side(at, y);
+            const T rest = side - kernel_image(g.mask[g.of_pairs(at) + y], g.image[here], g.ridge,
+                                               g.solution[here]);
             g.residual[here] = rest;
             sums.value[0] += rest * rest;
-            sums.value[1] += target;
+            sums.value[1] += side * side;
         },
         [=] GROKRFM_BODY(std::ptrdiff_t row, const Sums<T, 2>& sums) {
             g.parts[row * 2] = sums.value[0];
@@ -118,17 +125,51 @@ void evaluate(Device& device, const GridBlock<T> g) {
     measure(device, g);
 }
 
-// Scales the predicted solution of every class to the smallest error in the energy norm.
+// How many columns the predicate is true of. Waits for the device.
+template <class T, class Predicate>
+std::ptrdiff_t count_columns(Device& device, const GridBlock<T> g, Predicate predicate) {
+    sum_rows<1, double>(
+        device, 1, g.columns(),
+        [=] GROKRFM_BODY(std::ptrdiff_t, std::ptrdiff_t c, Sums<double, 1>& sums) {
+            sums.value[0] += predicate(c) ? 1 : 0;
+        },
+        [=] GROKRFM_BODY(std::ptrdiff_t, const Sums<double, 1>& sums) {
+            *g.count = sums.value[0];
+        });
+    double count = 0;
+    device.read(g.count, &count, sizeof count);
+    return static_cast<std::ptrdiff_t>(count);
+}
+
+// Whether all starts are zero: an application of the kernel is more than a look.
+template <class T>
+bool starts_at_zero(Device& device, const GridBlock<T> g) {
+    sum_rows<1, T>(
+        device, g.rows(), g.pitch,
+        [=] GROKRFM_BODY(std::ptrdiff_t row, std::ptrdiff_t y, Sums<T, 1>& sums) {
+            sums.value[0] += g.solution[row * g.pitch + y] == 0 ? T(0) : T(1);
+        },
+        [=] GROKRFM_BODY(std::ptrdiff_t row, const Sums<T, 1>& sums) {
+            g.parts[row] = sums.value[0];
+        });
+    sum_parts<1>(device, g, [=] GROKRFM_BODY(std::ptrdiff_t c, const Sums<double, 1>& sums) {
+        g.energy[c] = sums.value[0];
+    });
+    return count_columns(device, g,
+                         [=] GROKRFM_BODY(std::ptrdiff_t c) { return g.energy[c] > 0; }) == 0;
+}
+
+// Scales the predicted solution of every column, and its outputs, to the smallest error in the
+// energy norm.
 template <class T>
 void scale_start(Device& device, const GridBlock<T> g) {
-    apply(device, g, g.solution, g.image);
     sum_parts<1>(device, g, [=] GROKRFM_BODY(std::ptrdiff_t c, const Sums<double, 1>& sums) {
         g.energy[c] = sums.value[0];
     });
     sum_rows<1, T>(
         device, g.rows(), g.pitch,
         [=] GROKRFM_BODY(std::ptrdiff_t row, std::ptrdiff_t y, Sums<T, 1>& sums) {
-            sums.value[0] += g.target(g.split(row), y) * g.solution[row * g.pitch + y];
+            sums.value[0] += g.right_side(g.split(row), y) * g.solution[row * g.pitch + y];
         },
         [=] GROKRFM_BODY(std::ptrdiff_t row, const Sums<T, 1>& sums) {
             g.parts[row] = sums.value[0];
@@ -144,7 +185,19 @@ void scale_start(Device& device, const GridBlock<T> g) {
     });
 }
 
-// A step along the direction; scaled = residual / diag, with its lines and the residual's squares.
+// P^-1 residual at a place: u - (W coarse W'u) / diag with u = residual / diag, from the images of
+// the lines of u.
+template <class T>
+GROKRFM_HOST_DEVICE T preconditioned_residual(const GridBlock<T>& g, std::ptrdiff_t row,
+                                              std::ptrdiff_t y) {
+    const auto at = g.split(row);
+    const T inverse = g.inverse_diagonal[g.of_pairs(at) + y];
+    const T* line = g.line_images + g.of_column(at);
+    return preconditioned(g.residual[row * g.pitch + y] * inverse, line[at.x], line[g.pitch + y],
+                          inverse);
+}
+
+// A step along the direction; the lines of residual / diag, and the residual's squares.
 template <class T>
 void take_step(Device& device, const GridBlock<T> g) {
     sum_rows<2, T>(
@@ -156,38 +209,31 @@ void take_step(Device& device, const GridBlock<T> g) {
             g.solution[here] += length * direction;
             const T rest = g.residual[here] -
                            length * kernel_image(g.mask[pair], g.image[here], g.ridge, direction);
-            const T u = rest * g.inverse_diagonal[pair];
             g.residual[here] = rest;
-            g.scaled[here] = u;
-            sums.value[0] += u;
+            sums.value[0] += rest * g.inverse_diagonal[pair];
             sums.value[1] += rest * rest;
         },
         [=] GROKRFM_BODY(std::ptrdiff_t row, const Sums<T, 2>& sums) {
             const auto at = g.split(row);
-            g.lines[g.of_class(at) + at.x] = sums.value[0];
+            g.lines[g.of_column(at) + at.x] = sums.value[0];
             g.parts[row] = sums.value[1];
         });
-    sum_columns(device, g, g.scaled);
+    sum_columns(device, g, [=] GROKRFM_BODY(std::ptrdiff_t at, std::ptrdiff_t pair) {
+        return g.residual[at] * g.inverse_diagonal[pair];
+    });
     sum_parts<1>(device, g, [=] GROKRFM_BODY(std::ptrdiff_t c, const Sums<double, 1>& sums) {
         g.solves[c].squares = sums.value[0];
     });
 }
 
-// scaled = P^-1 residual from u = scaled: u - (W coarse W'u) / diag; then the share of the last
-// direction in the next one.
+// The share of the last direction in the next one.
 template <class T>
 void precondition(Device& device, const GridBlock<T> g) {
     multiply_lines(device, g, g.coarse);
     sum_rows<1, T>(
         device, g.rows(), g.pitch,
         [=] GROKRFM_BODY(std::ptrdiff_t row, std::ptrdiff_t y, Sums<T, 1>& sums) {
-            const auto at = g.split(row);
-            const std::ptrdiff_t here = row * g.pitch + y;
-            const T* line = g.line_images + g.of_class(at);
-            const T z = preconditioned(g.scaled[here], line[at.x], line[g.pitch + y],
-                                       g.inverse_diagonal[g.of_pairs(at) + y]);
-            g.scaled[here] = z;
-            sums.value[0] += z * g.residual[here];
+            sums.value[0] += preconditioned_residual(g, row, y) * g.residual[row * g.pitch + y];
         },
         [=] GROKRFM_BODY(std::ptrdiff_t row, const Sums<T, 1>& sums) {
             g.parts[row] = sums.value[0];
@@ -197,7 +243,7 @@ void precondition(Device& device, const GridBlock<T> g) {
     });
 }
 
-// direction = scaled + factor direction, with its lines.
+// direction = P^-1 residual + factor direction, with its lines.
 template <class T>
 void turn(Device& device, const GridBlock<T> g) {
     sum_rows<1, T>(
@@ -205,15 +251,17 @@ void turn(Device& device, const GridBlock<T> g) {
         [=] GROKRFM_BODY(std::ptrdiff_t row, std::ptrdiff_t y, Sums<T, 1>& sums) {
             const auto at = g.split(row);
             const std::ptrdiff_t here = row * g.pitch + y;
-            const T value = g.factor[at.run * g.m + at.c] * g.direction[here] + g.scaled[here];
+            const T value = g.factor[at.run * g.m + at.c] * g.direction[here] +
+                            preconditioned_residual(g, row, y);
             g.direction[here] = value;
             sums.value[0] += value;
         },
         [=] GROKRFM_BODY(std::ptrdiff_t row, const Sums<T, 1>& sums) {
             const auto at = g.split(row);
-            g.lines[g.of_class(at) + at.x] = sums.value[0];
+            g.lines[g.of_column(at) + at.x] = sums.value[0];
         });
-    sum_columns(device, g, g.direction);
+    sum_columns(device, g,
+                [=] GROKRFM_BODY(std::ptrdiff_t at, std::ptrdiff_t) { return g.direction[at]; });
 }
 
 // The length of the step from V . (K + ridge) V in the parts.
@@ -232,7 +280,7 @@ void begin_pass(Device& device, const GridBlock<T> g) {
         g.before[run] = g.worst(run);
         g.active[run] = g.finished[run] == 0 && g.before[run] > g.tolerance ? 1 : 0;
     });
-    for_each(device, g.classes(), [=] GROKRFM_BODY(std::ptrdiff_t c) {
+    for_each(device, g.columns(), [=] GROKRFM_BODY(std::ptrdiff_t c) {
         g.step[c] = 0;
         g.solves[c].begin_pass();
     });
@@ -246,32 +294,25 @@ void end_pass(Device& device, const GridBlock<T> g) {
     });
 }
 
-// Waits for the device.
 template <class T>
 bool any_open(Device& device, const GridBlock<T> g) {
-    sum_rows<1, double>(
-        device, 1, g.classes(),
-        [=] GROKRFM_BODY(std::ptrdiff_t, std::ptrdiff_t c, Sums<double, 1>& sums) {
-            sums.value[0] += g.is_open(c) ? 1 : 0;
-        },
-        [=] GROKRFM_BODY(std::ptrdiff_t, const Sums<double, 1>& sums) {
-            *g.open_count = sums.value[0];
-        });
-    double open = 0;
-    device.read(g.open_count, &open, sizeof open);
-    return open > 0;
+    return count_columns(device, g, [=] GROKRFM_BODY(std::ptrdiff_t c) { return g.is_open(c); }) >
+           0;
 }
 
 // A pass: at most so many steps, at least one; returns how many.
 template <class T>
 int iterate(Device& device, const GridBlock<T> g, int most) {
     const auto p = static_cast<double>(g.p);
-    const int look_every = 10 * p * p * p * static_cast<double>(g.classes()) > 1e9 ? 1 : 2;
+    const int look_every = 10 * p * p * p * static_cast<double>(g.columns()) > 1e9 ? 1 : 2;
     take_step(device, g);  // of length 0: scales the residual
     for (int done = 1;; ++done) {
         precondition(device, g);
         turn(device, g);
-        apply_to_summed(device, g, g.direction, g.image);
+        {
+            const Device::Rounding products(device);
+            apply_to_summed(device, g, g.direction, g.image);
+        }
         choose_step(device, g);
         take_step(device, g);
         if (done == most || (done % look_every == 0 && !any_open(device, g))) return done;

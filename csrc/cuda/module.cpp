@@ -129,6 +129,7 @@ void grid_round_binding(const Place& at, std::size_t budget, const py::object& f
                         const py::object& train_labels, const py::object& test_labels,
                         const py::object& ranks, const py::tuple& form, double ridge,
                         double tolerance, int max_iterations, const py::object& prediction,
+                        const py::object& targets, double target_tolerance,
                         const py::object& solutions, std::int32_t first_class,
                         const py::object& own, const py::object& zqz, const py::object& tz,
                         const py::object& best, const py::object& best_class,
@@ -140,6 +141,7 @@ void grid_round_binding(const Place& at, std::size_t budget, const py::object& f
         const Array last = array_of(solutions, "solutions");
         T* last_data = data_of<T>(last, "solutions", {-1, -1, -1, -1});
         const std::ptrdiff_t r = last.shape[0], c = last.shape[1], k = last.shape[2];
+        const std::ptrdiff_t n = last.shape[3];
         const Array features = array_of(feature_matrix, "feature_matrix");
         data_of<const T>(features, "feature_matrix", {r, -1, -1});
         const std::ptrdiff_t d = features.shape[1], p = d / 2;
@@ -150,13 +152,20 @@ void grid_round_binding(const Place& at, std::size_t budget, const py::object& f
             throw py::value_error(
                 "solutions: expected 1 to 8 a class and no fewer than weights, got " +
                 std::to_string(k) + " for " + std::to_string(weights.shape[1]) + " weights");
+        const Array dense = targets.is_none() ? Array{nullptr, {r, 0, n}, type_code<T>, true}
+                                              : array_of(targets, "targets");
+        const auto* dense_data = data_of<const T>(dense, "targets", {r, -1, n});
+        if (dense.shape[1] > c)
+            throw py::value_error("targets: expected at most " + std::to_string(c) +
+                                  " a run, got " + std::to_string(dense.shape[1]));
         const std::vector<std::ptrdiff_t> matrices{r, d, d}, pairs{r, p, p};
         const GridRuns<T> runs{
             r,
             p,
-            c,
+            c - dense.shape[1],
+            dense.shape[1],
             k,
-            last.shape[3],
+            n,
             first_class,
             data_of<const T>(features, "feature_matrix", matrices),
             data_of<const T>(coarse, "coarse", matrices),
@@ -167,9 +176,11 @@ void grid_round_binding(const Place& at, std::size_t budget, const py::object& f
             {py::cast<double>(form[0]), py::cast<double>(form[1]), py::cast<double>(form[2])},
             static_cast<T>(ridge),
             tolerance,
+            target_tolerance,
             max_iterations,
             weights_data,
             weights.shape[1],
+            dense_data,
             last_data,
             data_of<T>(own, "own", pairs),
             data_of<T>(zqz, "zqz", matrices),
@@ -184,6 +195,12 @@ void grid_round_binding(const Place& at, std::size_t budget, const py::object& f
             data_of<double>(residuals, "residuals", {r, c})};
         run(at, [&](Arena& arena) { grid_round<T>(at.device, arena, runs, budget); });
     });
+}
+
+std::size_t grid_round_bytes_binding(std::ptrdiff_t p, std::ptrdiff_t columns, int itemsize,
+                                     std::size_t budget) {
+    return itemsize == sizeof(float) ? grid_round_bytes<float>(p, columns, budget)
+                                     : grid_round_bytes<double>(p, columns, budget);
 }
 
 py::dict build_info() {
@@ -227,7 +244,10 @@ PYBIND11_MODULE(GROKRFM_MODULE, m) {
     m.def("grid_round", &grid_round_binding, arg("at"), arg("budget"), arg("feature_matrix"),
           arg("coarse"), arg("moment"), arg("train_labels"), arg("test_labels"), arg("ranks"),
           arg("form"), arg("ridge"), arg("tolerance"), arg("max_iterations"), arg("prediction"),
-          arg("solutions"), arg("first_class"), arg("own"), arg("zqz"), arg("tz"), arg("best"),
-          arg("best_class"), arg("t_squared"), arg("train_squares"), arg("test_squares"),
-          arg("products"), arg("iterations"), arg("residuals"));
+          arg("targets"), arg("target_tolerance"), arg("solutions"), arg("first_class"), arg("own"),
+          arg("zqz"), arg("tz"), arg("best"), arg("best_class"), arg("t_squared"),
+          arg("train_squares"), arg("test_squares"), arg("products"), arg("iterations"),
+          arg("residuals"));
+    m.def("grid_round_bytes", &grid_round_bytes_binding, arg("p"), arg("columns"), arg("itemsize"),
+          arg("budget"));
 }

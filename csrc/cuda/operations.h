@@ -51,32 +51,40 @@ int matrix_power(Device& device, Arena& arena, const T* matrices, std::ptrdiff_t
                  std::ptrdiff_t batch, double exponent, T* out);
 
 // Runs of one modulus in one sequence of launches. Arrays have a leading axis `runs`; solutions are
-// (runs, classes, depth, n), run r using the first of its pairs; `ranks` (runs, p, p) is the place
-// of a training pair among those of its run. GridSums become arrays on the device.
+// (runs, columns, depth, n), run r using the first of its pairs; `ranks` (runs, p, p) is the place
+// of a training pair among those of its run. The columns are the classes from first_class on, then
+// the targets. GridSums become arrays on the device.
 template <class T>
 struct GridRuns {
-    std::ptrdiff_t runs, p, classes, depth, n;
+    std::ptrdiff_t runs, p, classes, target_count, depth, n;
     std::int32_t first_class;
     const T *feature_matrix, *coarse, *moment;               // runs x 2p x 2p
     const std::int32_t *train_labels, *test_labels, *ranks;  // runs x p x p
     QuadraticForm form;
     T ridge;
-    double tolerance;
+    double tolerance, target_tolerance;
     int max_iterations;
     const double* prediction;  // runs x weights
     std::ptrdiff_t weights;
+    const T* targets;  // runs x target_count x n
     T* solutions;
     T* own;                                            // runs x p x p
     T *zqz, *tz, *best;                                // runs x 2p x 2p, runs x p x p
     std::int32_t* best_class;                          // runs x p x p
     double *t_squared, *train_squares, *test_squares;  // runs
     double* products;                                  // runs x depth
-    std::int32_t* iterations;                          // runs x classes
-    double* residuals;                                 // runs x classes
+    std::int32_t* iterations;                          // runs x columns
+    double* residuals;                                 // runs x columns
+
+    std::ptrdiff_t columns() const { return classes + target_count; }
 };
 
-// `budget`: bytes of device memory that the blocks of classes may take.
+// `budget`: bytes of device memory that a block of columns may take.
 template <class T>
 void grid_round(Device& device, Arena& arena, const GridRuns<T>& runs, std::size_t budget);
+
+// The work memory of a round of one run, for columns of one kind.
+template <class T>
+std::size_t grid_round_bytes(std::ptrdiff_t p, std::ptrdiff_t columns, std::size_t budget);
 
 }  // namespace grokrfm::cuda

@@ -36,6 +36,7 @@ from grokrfm.operations.reference import ArrayOperations
 from grokrfm.rfm.conjugate_gradients import ConjugateGradientMachine
 from grokrfm.rfm.evaluation import DenseEvaluator
 from grokrfm.rfm.grid import GridEvaluator
+from grokrfm.tasks import pair_indices
 
 REFERENCE, CPP = ArrayOperations(), CppOperations()
 OBSTACLE = backends.obstacle("cuda")
@@ -312,23 +313,38 @@ def test_a_run_stays_on_the_device(compiled, kernel, solver, monkeypatch):
         assert not isinstance(model.feature_matrices_, DeviceArray)
 
 
-def test_tf32_rounds_the_factors_of_products_alone():
-    problem = make_problem(8, "float32", p=11, n=200, m=50, c=11)
-    kernel = CASES[0].kernel(22)
-    arguments = (kernel, problem.M, problem.evaluation, problem.train, problem.dual_coefficients)
-    exact = REFERENCE.decision_function(
-        kernel,
-        *(
-            argument.astype("float64") if argument.dtype == "float32" else argument
-            for argument in arguments[1:]
-        ),
-    )
-    error = [
-        np.abs(emulated_operations(tf32).decision_function(*arguments) - exact).max()
-        / np.abs(exact).max()
-        for tf32 in (False, True)
-    ]
-    assert error[0] < 1e-5 < error[1] < 2e-3
+@pytest.mark.parametrize("targets", [0, 4])
+def test_tf32_rounds_the_steps_of_a_solve_alone(targets):
+    """Residuals, outputs and sums are those of float32; solves reach what float32 reaches."""
+    p, tolerance, rng = 31, 1e-5, np.random.default_rng(0)
+    data, form = make_data(p), quadratic_form(FAMILY[1].kernel(2 * p))
+    M = metric(rng, 2 * p, "definite").astype("float32")
+    given = rng.normal(size=(targets, len(data.train))).astype("float32")
+    start = rng.normal(size=(p + targets, 1, len(data.train))).astype("float32")
+    rounds = {}
+    for steps in (0, 1, 300):
+        for tf32 in (False, True):
+            operations = emulated_operations(tf32)
+            grid = GridEvaluator(operations, form, [data], "float32", 0.0, True)
+            problem = grid.problem(M, tolerance, steps, [1.0])
+            solutions, own = start.copy(), np.zeros((p, p), "float32")
+            sums = operations.grid_round(
+                problem, solutions, own, targets=given, target_tolerance=tolerance
+            )
+            rounds[steps, tf32] = vars(sums) | {"solutions": solutions, "own": own}
+    for name, plain in rounds[0, False].items():  # the start as it is
+        np.testing.assert_array_equal(plain, rounds[0, True][name], err_msg=name)
+    one = [rounds[1, tf32]["solutions"] for tf32 in (False, True)]
+    difference = np.abs(one[1] - one[0]).max() / np.abs(one[0]).max()
+    assert 1e-6 < difference < 1e-2
+    # A pass that does not halve the worst residual is the last one, with or without rounding.
+    assert rounds[300, True]["residuals"].max() <= 2 * tolerance
+    order = np.argsort(data.train @ [p, 1])
+    inputs = pair_indices(data.train[order], p)
+    K = REFERENCE.kernel_matrix(FAMILY[1].kernel(2 * p), M.astype(float), inputs)
+    Y = np.concatenate([np.eye(p)[data.train_labels[order]].T, given])
+    misses = np.linalg.norm(Y - one[1][:, 0] @ K, axis=1) / np.linalg.norm(Y, axis=1)
+    np.testing.assert_allclose(rounds[1, True]["residuals"], misses, rtol=1e-3)
 
 
 def test_memory_decides_how_many_solutions_are_kept():

@@ -7,6 +7,7 @@ import grokrfm
 import numpy as np
 import pytest
 from cases import FAMILY, KINDS, make_data, metric
+from emulated import emulated_operations
 from grokrfm import ModularTask, RFMClassifier, SolverWarning
 from grokrfm.operations.cpp import CppOperations
 from grokrfm.operations.kernels import quadratic_form
@@ -19,7 +20,14 @@ from grokrfm.rfm.sampling import Draw, Sampling
 from grokrfm.tasks import pair_indices
 
 REFERENCE, CPP = ArrayOperations(), CppOperations()
-BACKENDS = pytest.mark.parametrize("operations", [CPP, REFERENCE], ids=["cpp", "array"])
+
+
+@pytest.fixture(params=["cpp", "array", "cuda"])
+def operations(request):
+    """Those in CUDA as compiled for the host."""
+    if request.param == "cuda":
+        return emulated_operations()
+    return CPP if request.param == "cpp" else REFERENCE
 
 
 def fitted(p=13, operation="x+y", fraction=0.5, callbacks=(), checkpoint=None, **parameters):
@@ -87,7 +95,6 @@ class TestDraws:
         assert len(Sampling(4, 0, 0).pairs(6)) == 0
 
 
-@BACKENDS
 @pytest.mark.parametrize("ridge", [0.0, 0.25])
 @pytest.mark.parametrize("p, fraction", [(2, 0.5), (5, 0.04), (7, 0.5), (9, 1), (17, 0.4)])
 @pytest.mark.parametrize("case", FAMILY, ids=str)
@@ -120,7 +127,6 @@ def test_columns_are_those_of_the_kernel_matrix(case, p, fraction, ridge, operat
     assert np.isnan(solved.train.accuracy)
 
 
-@BACKENDS
 @pytest.mark.parametrize("kind", KINDS)
 def test_any_targets(operations, kind):
     """Dense right-hand sides beside classes: each column as when solved alone."""
@@ -139,7 +145,6 @@ def test_any_targets(operations, kind):
     np.testing.assert_allclose(order.agop(), together.agop(), rtol=1e-5, atol=1e-9)
 
 
-@BACKENDS
 def test_starts_save_steps_and_change_nothing(operations):
     p, rng = 17, np.random.default_rng(1)
     data, kernel = make_data(p), FAMILY[0].kernel(2 * p)
@@ -152,7 +157,6 @@ def test_starts_save_steps_and_change_nothing(operations):
     np.testing.assert_allclose(warm.outputs, cold.outputs, atol=1e-5)
 
 
-@BACKENDS
 def test_targets_have_a_tolerance_of_their_own(operations):
     p, rng = 17, np.random.default_rng(1)
     data, kernel = make_data(p), FAMILY[0].kernel(2 * p)
@@ -210,7 +214,6 @@ def test_other_kernels_draw_classes_with_cholesky(kernel):
     np.testing.assert_allclose(sampled.feature_matrix_, power, atol=1e-7 * np.abs(power).max())
 
 
-@BACKENDS
 def test_weights_of_classes(operations):
     p, rng = 11, np.random.default_rng(2)
     data, kernel = make_data(p), FAMILY[1].kernel(2 * p)
@@ -365,7 +368,6 @@ def test_many_runs():
         ({"agop_classes": 4, "eval_pairs": -1}, "eval_pairs: expected"),
         ({"agop_classes": 4, "eval_pairs": 5, "solver": "cholesky"}, "solver='cholesky'"),
         ({"seed": -1}, "seed: expected"),
-        ({"agop_classes": 4, "eval_pairs": 5, "backend": "cuda"}, "backend: expected auto, cpp"),
     ],
 )
 def test_bad_parameters(parameters, message):

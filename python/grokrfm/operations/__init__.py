@@ -6,7 +6,6 @@ from .backends import (
     BACKENDS,
     FittedBackend,
     array_backend,
-    column_backend,
     make_operations,
 )
 from .conjugate_gradients import coarse_inverse, conjugate_gradients
@@ -61,7 +60,6 @@ __all__ = [
     "check_custom_kernel",
     "coarse_inverse",
     "coarse_matrix",
-    "column_backend",
     "conjugate_gradients",
     "fact_from_sums",
     "fact_matrix",

@@ -25,8 +25,10 @@ def make_operations(backend: str) -> Operations:
 
     ============  ========================================================================
     cuda          compiled code for NVIDIA GPUs on CuPy arrays; networks by the array source
-    cuda-tf32     the same; products of float32 matrices round their factors to 10 bits of
-                  mantissa (TF32): residuals end at about 1e-3, so ask for no smaller tol
+    cuda-tf32     the same; in the steps of conjugate gradients on the grid tensor cores take
+                  the products of float32 matrices, factors rounded to 10 bits of mantissa
+                  (TF32). Residuals, outputs and the AGOP stay in float32, and solves come to
+                  about the tol that they come to without, below 1e-3 in more steps
     cupy          the array source on a GPU
     cpp           compiled code for the CPU
     numpy         the array source on the CPU, the reference
@@ -73,25 +75,6 @@ def array_backend(backend: str) -> str:
     if backend not in ("cupy", "numpy"):
         raise ValueError(
             f"backend: expected auto, cupy or numpy for a kernel of one's own, got '{backend}'"
-        )
-    return backend
-
-
-def column_backend(backend: str) -> str:
-    """Return the backend for runs that solve for a few columns: "auto" is the CPU's.
-
-    Raises
-    ------
-    ValueError
-        For cuda, which does not solve for single pairs yet.
-    """
-    if backend == "auto":
-        backend = "numpy" if obstacle("cpp") else "cpp"
-        _logger.info("backend: auto chose %s for a few columns", backend)
-    if backend in ("cuda", "cuda-tf32"):
-        raise ValueError(
-            f"backend: expected auto, cpp, cupy or numpy with eval_pairs, got '{backend}', which "
-            "does not solve for single pairs yet"
         )
     return backend
 

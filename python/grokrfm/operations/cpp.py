@@ -87,8 +87,8 @@ class CppOperations(Operations):
         with self.device.own_threads() as threads:
             return _cpu.agop(kernel, M, train, dual_coefficients, centred, threads)
 
-    def column_arrays(self, columns: int) -> int:
-        return 80 + 26 * min(self._host.threads, max(columns, 1))
+    def column_bytes(self, modulus: int, columns: int, itemsize: int) -> int:
+        return (80 + 26 * min(self._host.threads, max(columns, 1))) * modulus**2 * itemsize
 
     def grid_round(
         self,

@@ -59,8 +59,10 @@ class CudaOperations(ArrayNetworks):
 
     compiled = True
     batched = True
+    large_rows = 4000  # float64 would take tens of GB
     grid_arrays = 200
-    block_bytes = 4 << 30  # of a block of classes; its products are large long before that
+    block_bytes = 4 << 30  # of a block of columns; its products are large long before that
+    streamed_bytes = 512 << 20
 
     def __init__(self, library: Any, device: Any, xp: Any) -> None:
         super().__init__(Device(xp))
@@ -159,8 +161,17 @@ class CudaOperations(ArrayNetworks):
             slots.append((order, self.device.asarray(chunks, np.int32), int(longest)))
         return slots
 
-    def column_arrays(self, columns: int) -> int:
-        return self.grid_arrays + 13 * columns
+    def column_bytes(self, modulus: int, columns: int, itemsize: int) -> int:
+        """What the columns share, 80 p² numbers, and the columns in flight.
+
+        Those are a block at a time, in float32 one by one from p = 5000 on: 13.9 GB at p = 9973,
+        beside 31.8 GB of the rest. No solutions are kept but those of the columns themselves.
+        """
+        shared = 80 * modulus**2 * itemsize
+        in_flight: int = self._library.grid_round_bytes(
+            modulus, columns, itemsize, self.block_bytes
+        )
+        return shared + in_flight
 
     def grid_round(
         self,
@@ -173,11 +184,9 @@ class CudaOperations(ArrayNetworks):
     ) -> GridSums:
         """Solve, evaluate and sum, for one run or for several that share a leading axis.
 
-        Runs may differ in their number of pairs: `solutions` is (runs, c, k, n) with n that of the
-        largest, and the others use the front of it.
+        Runs may differ in their number of pairs: `solutions` is (runs, columns, k, n) with n that
+        of the largest, and the others use the front of it; so it is with `targets`, (runs, r, n).
         """
-        if targets is not None:
-            raise NotImplementedError("targets: expected None, the device solves for classes alone")
         xp = self.device.xp
         single = problem.feature_matrix.ndim == 2
         labels = problem.train_labels
@@ -190,7 +199,7 @@ class CudaOperations(ArrayNetworks):
 
         if single:
             solutions, own, weights = solutions[None], own[None], weights[None]
-        count, classes, depth, _ = solutions.shape
+        count, columns, depth, _ = solutions.shape
         p = labels.shape[-1]
         inputs = {
             "feature_matrix": problem.feature_matrix,
@@ -209,8 +218,8 @@ class CudaOperations(ArrayNetworks):
             "train_squares": xp.empty(count, dtype=np.float64),
             "test_squares": xp.empty(count, dtype=np.float64),
             "products": xp.empty((count, depth), dtype=np.float64),
-            "iterations": xp.empty((count, classes), dtype=np.int32),
-            "residuals": xp.empty((count, classes), dtype=np.float64),
+            "iterations": xp.empty((count, columns), dtype=np.int32),
+            "residuals": xp.empty((count, columns), dtype=np.float64),
         }
         budget = self._once("budget", labels, lambda _: self._budget())
         with self._place() as place:
@@ -223,6 +232,8 @@ class CudaOperations(ArrayNetworks):
                 tolerance=problem.tolerance,
                 max_iterations=problem.max_iterations,
                 prediction=xp.ascontiguousarray(weights),
+                targets=None if targets is None else xp.ascontiguousarray(runs(targets)),
+                target_tolerance=target_tolerance,
                 solutions=solutions,
                 first_class=first_class,
                 own=own,
@@ -242,8 +253,8 @@ class CudaOperations(ArrayNetworks):
         flat = known.reshape(*known.shape[:-2], -1)
         if int(flat.sum(axis=-1).max()) > n:
             raise ValueError(f"solutions: expected room for every training pair, got {n}")
-        ranks = xp.cumsum(flat.astype(np.int32), axis=-1).reshape(known.shape) - 1
-        return xp.where(known, ranks, -1).astype(np.int32)
+        ranks = xp.cumsum(flat, axis=-1, dtype=np.int32).reshape(known.shape) - 1
+        return xp.where(known, ranks, -1).astype(np.int32, copy=False)
 
     def matrix_power(self, G: Any, exponent: float) -> Any:
         """G^s, (d, d), or of a batch, (runs, d, d)."""

@@ -22,10 +22,12 @@ class Operations(ABC):
 
     compiled: ClassVar[bool]
     # Of `grid_round`: whether it and `matrix_power` take several runs at once, how many p × p
-    # arrays it works in, and the bytes of its largest block of classes.
+    # arrays it works in, and the bytes of its largest block of columns.
     batched: ClassVar[bool]
     grid_arrays: ClassVar[int]
     block_bytes: ClassVar[int]
+    # Bytes of the blocks in which a product or an AGOP goes over the kernel matrix, beside vectors.
+    streamed_bytes: ClassVar[int] = 0
     # What the classes of a round share goes by other ways with matrices of more rows than this:
     # in the precision of the run, and on threads of our own.
     large_rows: float = float("inf")
@@ -93,8 +95,8 @@ class Operations(ABC):
         """G^s of a symmetric positive semidefinite G, computed in float64; the dtype of G."""
 
     @abstractmethod
-    def column_arrays(self, columns: int) -> int:
-        """How many p × p arrays a round of so many columns works in, whatever it is given."""
+    def column_bytes(self, modulus: int, columns: int, itemsize: int) -> int:
+        """The p × p arrays of a round of so many columns, beside the vectors of the columns."""
 
     @abstractmethod
     def grid_round(

@@ -19,7 +19,6 @@ from ..operations import (
     Operations,
     array_backend,
     check_custom_kernel,
-    column_backend,
     make_kernel,
     make_operations,
     quadratic_form,
@@ -383,8 +382,6 @@ class RFMClassifier(FittedRFM):
                 "agop_classes: expected None with feature_update='fact', which takes all classes, "
                 f"got {self.agop_classes}"
             )
-        if sampling and sampling.few_columns:
-            backend = column_backend(backend)
         return Settings(
             parameters=self.plain_params(),
             modulus=p,

@@ -80,6 +80,6 @@ def _of_machine(
         need = ConjugateGradientMachine.required_bytes(runs, itemsize, operations)
         return need, ConjugateGradientMachine.state_bytes(runs, itemsize)
     if solver == "cg":
-        need = sum(StreamedMachine.required_bytes(data, itemsize) for data in runs)
+        need = sum(StreamedMachine.required_bytes(data, itemsize, operations) for data in runs)
         return need, sum(StreamedMachine.state_bytes(data, itemsize) for data in runs)
     return sum(CholeskyMachine.required_bytes(data, itemsize) for data in runs), 0

@@ -198,6 +198,7 @@ def _iterate(
             break
         began = time.perf_counter()
         M = next_matrix()
+        del evaluations, next_matrix, current  # their arrays, before the next round needs room
     return []
 
 

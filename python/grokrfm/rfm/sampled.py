@@ -50,14 +50,15 @@ class SampledMachine:
         on_the_grid: bool,
     ) -> int:
         """Memory of a round: vectors of the columns, p × p arrays."""
-        columns = classes + pairs
+        columns, n, p = classes + pairs, len(data.train), data.modulus
         if on_the_grid:
-            vectors = (columns + 2 * pairs) * len(data.train)
-            numbers = vectors + operations.column_arrays(columns) * data.modulus**2
+            # Solutions of this round and of the last one, the targets; the inputs.
+            numbers = (2 * columns + pairs + 2) * n
+            arrays = operations.column_bytes(p, columns, itemsize)
         else:
-            vectors = (5 * columns + 12 * min(columns, BLOCK) + 500) * len(data.train)
-            numbers = vectors + classes * len(data.test) + 150 * data.modulus**2
-        return numbers * itemsize + (16 << 20)
+            numbers = (5 * columns + 12 * min(columns, BLOCK) + 500) * n + classes * len(data.test)
+            arrays = 150 * p**2 * itemsize + operations.streamed_bytes
+        return numbers * itemsize + arrays + (16 << 20)
 
     def dual_coefficients(self, run: int = 0) -> None:
         return None

@@ -199,12 +199,12 @@ class StreamedMachine:
         self._solution: Any = None
 
     @staticmethod
-    def required_bytes(data: PairData, itemsize: int) -> int:
+    def required_bytes(data: PairData, itemsize: int, operations: Operations) -> int:
         """Memory of a round: four n × c and one m × c arrays, a dozen of a block, block buffers."""
         n, m, c = len(data.train), len(data.test), data.n_classes
         vectors = 4 * n * c + m * c + 12 * n * min(c, BLOCK)
         numbers = vectors + 500 * n + 150 * data.modulus**2
-        return numbers * itemsize + (16 << 20)
+        return numbers * itemsize + operations.streamed_bytes + (16 << 20)
 
     @staticmethod
     def state_bytes(data: PairData, itemsize: int) -> int:
