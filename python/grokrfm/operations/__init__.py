@@ -8,6 +8,7 @@ from .backends import (
     array_backend,
     column_backend,
     make_operations,
+    missing_backends,
 )
 from .conjugate_gradients import coarse_inverse, conjugate_gradients
 from .custom import check_custom_kernel
@@ -72,6 +73,7 @@ __all__ = [
     "make_operations",
     "memory",
     "minimum_norm_solve",
+    "missing_backends",
     "moment_in_metric",
     "network_agop",
     "network_class_agops",
