@@ -155,6 +155,23 @@ def square_roots(note, backend="cuda", sizes=((1, 122), (256, 122), (1, 398), (1
         note(**{f"{count} of d={d}": {"seconds": took, "error": float(error)}})
 
 
+def coarse_matrices(note, backend="cuda", sizes=((256, 122), (36, 262), (10, 398))):
+    """Coarse matrices of (runs, rows) that go together, and the same by the general solve."""
+    ops = make_operations(backend)
+    xp = ops.device.xp
+    for count, d in sizes:
+        C, G = (
+            ops.device.asarray(
+                [metric(np.random.default_rng(seed), d, "definite")] * count, "float32"
+            )
+            for seed in (0, 1)
+        )
+        took = seconds(xp, lambda C=C, G=G: ops.damped_inverse(C, G), 3)
+        identity = xp.eye(d, dtype="float32")
+        solve = seconds(xp, lambda C=C, G=G, one=identity: xp.linalg.solve(one + C @ G, C), 3)
+        note(**{f"{count} of d={d}": {"seconds": took, "solve_seconds": solve}})
+
+
 def run(note, p, backend="cuda", stop=None, times=1, iterations=30, **options):
     """A whole run of x+y with half of all pairs, the last of so many.
 
@@ -329,6 +346,7 @@ ROWS = (
     Row("products float32", 30, products),
     Row("products TF32", 30, products, TF32),
     Row("square roots", 30, square_roots),
+    Row("coarse matrices", 30, coarse_matrices),
     Row("stages p=61", 20, partial(stages, p=61)),
     Row("stages p=199", 20, partial(stages, p=199)),
     Row("stages p=997", 45, partial(stages, p=997)),

@@ -22,6 +22,7 @@ SMALL = {
     "networks_agree": ({"p": 5, "than": "numpy"}, {"weights"}),
     "products": ({"sizes": ((5, 3), (7, 1))}, {"p=5 runs=3", "p=7", "large_tflops"}),
     "square_roots": ({"sizes": ((1, 6), (3, 6))}, {"1 of d=6", "3 of d=6"}),
+    "coarse_matrices": ({"sizes": ((3, 6),)}, {"3 of d=6"}),
     "run": ({"p": 7, "iterations": 2, "times": 2}, {"rounds_seconds", "gather_seconds", "curves"}),
     "many_runs": ({"p": 7, "count": 3, "iterations": 2}, {"runs_per_second", "other_seconds"}),
     "tf32_run": ({"p": 7, "iterations": 2}, {"largest_difference_of_accuracy"}),

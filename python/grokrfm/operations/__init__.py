@@ -12,6 +12,7 @@ from .backends import (
 )
 from .conjugate_gradients import coarse_inverse, conjugate_gradients
 from .custom import check_custom_kernel
+from .device import Device
 from .fact import fact_from_sums, fact_matrix, fact_update
 from .grid import (
     Form,
@@ -48,6 +49,7 @@ __all__ = [
     "AdditivePart",
     "ArrayOperations",
     "CustomKernel",
+    "Device",
     "FittedBackend",
     "Form",
     "GridProblem",
