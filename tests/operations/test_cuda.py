@@ -296,7 +296,7 @@ def test_an_emulated_run_stays_on_the_device(compiled, kernel, solver, monkeypat
         assert not isinstance(model.feature_matrices_, DeviceArray)
 
 
-def test_emulated_tf32_rounds_the_factors_of_products_alone():
+def test_tf32_rounds_the_factors_of_products_alone():
     problem = make_problem(8, "float32", p=11, n=200, m=50, c=11)
     kernel = CASES[0].kernel(22)
     arguments = (kernel, problem.M, problem.evaluation, problem.train, problem.dual_coefficients)
