@@ -1,33 +1,49 @@
-"""What bench/gpu_check.sh runs on a GPU.
+"""What bench/gpu_check.sh runs on a GPU; any part of it may be called alone.
 
-python bench/gpu.py device                 is there one, and which
-python bench/gpu.py small                  every operation once on small cases, for a sanitizer
-python bench/gpu.py timings FILE.json      timings, as many as fit into the time; JSON
-python bench/gpu.py table FOLDER           table of steps and timings; exit status 1 for failures
+python bench/gpu.py device [FILE.json]       is there one, and which
+python bench/gpu.py small                    every operation once on small cases, for a sanitizer
+python bench/gpu.py row NAME FILE.json       one row of gpu_rows.ROWS
+python bench/gpu.py rows FOLDER SECONDS      all rows, each in a process with a limit of its own
+python bench/gpu.py collect FOLDER RESULTS   gpu.json and logs.tar.gz of what is there so far
+python bench/gpu.py table RESULTS            what gpu.json says; exit status 1 for failures
+
+FOLDER has `steps.tsv`, logs, `device.json` and `rows`.
 """
 
 import json
+import os
+import subprocess
 import sys
+import tarfile
 import time
+import traceback
+from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
-
-SECONDS = 220  # after which no timing is begun that is expected to take longer than what is left
+LEAST = 5  # seconds; with less left no row is begun
 
 
-def operations(tf32=False):
-    from grokrfm.operations.backends import make_operations
+def write(path, result):
+    """Whole or not at all, whatever ends the process."""
+    part = Path(f"{path}.part")
+    part.write_text(json.dumps(result, indent=1) + "\n")
+    part.replace(path)
 
-    return make_operations("cuda-tf32" if tf32 else "cuda")
+
+def read(path):
+    return json.loads(Path(path).read_text())
 
 
-def facts():
-    """The device and its software."""
-    import cupy
+def device(path=None):
+    """The GPU, its software and the machine around it."""
+    import grokrfm
+    import machine
+    from grokrfm.operations import make_operations
 
+    operations = make_operations("cuda")  # or it says what is missing
+    cupy = operations.device.xp
     properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
-    return {
+    facts = {
         "device": properties["name"].decode(),
         "compute_capability": f"{properties['major']}.{properties['minor']}",
         "multiprocessors": properties["multiProcessorCount"],
@@ -35,20 +51,28 @@ def facts():
         "driver": cupy.cuda.runtime.driverGetVersion(),
         "cupy": cupy.__version__,
         "cuda_runtime": cupy.cuda.runtime.runtimeGetVersion(),
+        "operations": type(operations).__name__,
+        "installed_in": grokrfm.__file__,
     }
+    print(facts)
+    if path is not None:
+        write(path, facts | {"machine": machine.facts()})
 
 
-def small():
+def small(operations=None):
     """Exact allocations instead of a pool, so that a sanitizer sees every overrun of an array."""
-    import cupy
+    import numpy as np
     from cases import CASES, make_data, make_problem, metric
     from device_arrays import OnHost
+    from gpu_rows import synchronize
+    from grokrfm.operations import make_operations
     from grokrfm.rfm.conjugate_gradients import ConjugateGradientMachine
     from grokrfm.rfm.grid import GridEvaluator
 
-    cupy.cuda.set_allocator(None)
-    ops = operations()
-    on_host = OnHost(ops)
+    ops = operations or make_operations("cuda")
+    xp, on_host, whole = ops.device.xp, OnHost(ops), ops.block_bytes
+    if xp is not np:
+        xp.cuda.set_allocator(None)
     for dtype in ("float32", "float64"):
         problem = make_problem(1, dtype, p=7, slots=3, n=61, m=23, c=5)
         for case in CASES:
@@ -63,8 +87,8 @@ def small():
             np.stack([metric(np.random.default_rng(r), 6, "definite") for r in (0, 1)]), 0.5
         )
         for form in ((3.0, 0.0, 0.0), (1.0, 0.5, 1.0)):
-            for block_bytes in (4 << 30, 60_000):
-                type(ops).block_bytes = block_bytes
+            for block_bytes in (whole, 60_000):
+                ops.block_bytes = block_bytes
                 for runs in ([make_data(7)], [make_data(7, 0), make_data(7, 1, 0.6)]):
                     grid = GridEvaluator(ops, form, runs, dtype, 0.1, True)
                     machine = ConjugateGradientMachine(ops, grid, dtype, 1e-4)
@@ -72,213 +96,127 @@ def small():
                     M = ops.device.asarray(start, dtype)
                     for _ in range(3):
                         M = ops.matrix_power(machine.fit(M)[0].agop(), 0.5)
-    cupy.cuda.Device().synchronize()
+    ops.block_bytes = whole
+    synchronize(xp)
     print("every operation ran")
 
 
-def seconds(call, repeats=5):
-    """Median time of a call with all it put on the device."""
-    import cupy
+def row(name, path):
+    """One row; what it notes is in the file at once."""
+    from gpu_rows import ROWS
 
-    call()
-    times = []
-    for _ in range(repeats):
-        cupy.cuda.Device().synchronize()
-        began = time.perf_counter()
-        call()
-        cupy.cuda.Device().synchronize()
-        times.append(time.perf_counter() - began)
-    return float(np.median(times))
+    [chosen] = [each for each in ROWS if each.name == name]
+    return record(name, chosen.call, path)
 
 
-def gemm_rate(dtype, n=8192):
-    """Flops a second of a large product of random matrices."""
-    import cupy
+def record(name, call, path):
+    """Call with a `note` that writes; exit status 1 if it raises."""
+    figures = {}
 
-    A = cupy.random.random((n, n)).astype(dtype)
-    return 2 * n**3 / seconds(lambda: A @ A)
+    def note(**more):
+        figures.update(more)
+        write(path, {"name": name, "status": "running", "figures": figures})
 
-
-def grid_step(p, dtype, tf32, rate):
-    """A CG step for all classes, from solves of many and of few steps: 10 p⁴ flops."""
-    from cases import make_data
-    from grokrfm.rfm.grid import GridEvaluator
-
-    ops, data = operations(tf32), make_data(p)
-    grid = GridEvaluator(ops, (3.0, 0.0, 0.0), [data], dtype, 0.0, True)
-    A = np.random.default_rng(0).normal(size=(2 * p, 2 * p)) / np.sqrt(2 * p)
-    M = ops.device.asarray(A @ A.T + np.eye(2 * p), dtype)
-    solutions = ops.device.xp.zeros((p, 1, len(data.train)), dtype=dtype)
-
-    def solve(steps):
-        solutions[...] = 0
-        grid.round(M, solutions, 1e-30, steps, [])
-
-    few, many = 2, 8
-    times = [seconds(lambda steps=steps: solve(steps), 3) for steps in (few, many)]
-    step = (times[1] - times[0]) / (many - few)
-    flops = 10 * p**4 / step
-    share = {} if tf32 else {"share_of_gemm": flops / rate[dtype]}
-    return {"seconds": step, "tflops": flops / 1e12} | share
+    note()
+    status = "ok"
+    try:
+        call(note)
+    except Exception as error:
+        traceback.print_exc()
+        status = f"failed: {type(error).__name__}: {error}"
+    write(path, {"name": name, "status": status, "figures": figures})
+    print(name, status, figures)
+    return int(status != "ok")
 
 
-def dense(p):
-    """Kernel matrix, Cholesky and AGOP on half of all pairs in float32."""
-    from cases import make_data
-    from grokrfm.operations.kernels import make_kernel
-    from grokrfm.tasks import pair_indices
+def rows(folder, left):
+    """All rows, one after the other, as long as there is time; exit status 1 unless all are ok."""
+    from gpu_rows import ROWS
 
-    ops, data = operations(), make_data(p)
-    kernel = make_kernel("gaussian", bandwidth=2.5, depth=1, dimension=2 * p)
-    train = ops.device.asarray(pair_indices(data.train, p), np.int32)
-    M = ops.device.asarray(np.eye(2 * p), "float32")
-    n, c = len(data.train), p
-    K = ops.kernel_matrix(kernel, M, train)
-    Y = ops.device.asarray(data.targets("float32"), "float32")
-    matrix = seconds(lambda: ops.kernel_matrix(kernel, M, train, out=K))
-    ridged = K + ops.device.xp.eye(n, dtype="float32")
-    cholesky = seconds(lambda: ops.cholesky_solve(ridged.copy(), Y), 3)
-    agop = seconds(lambda: ops.agop(kernel, M, train, Y, True), 3)
-    return {
-        "n": n,
-        "kernel_matrix_seconds": matrix,
-        "kernel_matrix_gb_per_second": 4 * n * n / matrix / 1e9,
-        "cholesky_seconds": cholesky,
-        "cholesky_tflops": (n**3 / 3 + 2 * n**2 * c) / cholesky / 1e12,
-        "agop_seconds": agop,
-        "agop_tflops": (4 * n**2 * c + 4 * n * c * p**2) / agop / 1e12,
-    }
-
-
-def run(p, iterations=30, stop=None, backend="cuda", **options):
-    """A whole run of x+y with half of all pairs; the second of two for small p."""
-    from grokrfm import ModularTask, RFMClassifier
-
-    split = ModularTask("x+y", p).split(0.5, 0)
-    model = RFMClassifier(p, solver="cg", backend=backend, iterations=iterations, **options)
-    callbacks = [lambda now: now.record["test_accuracy"] >= stop] if stop else []
-    for _ in range(2 if p < 500 else 1):
-        began = time.perf_counter()
-        model.fit(split.X_train, split.y_train, (split.X_test, split.y_test), callbacks)
-        elapsed = time.perf_counter() - began
-    history = model.history_
-    return {
-        "seconds": elapsed,
-        "rounds": len(history["seconds"]),
-        "cg_steps": float(history["cg_iterations"].sum()),
-        "test_accuracy": float(history["test_accuracy"][-1]),
-        "largest_residual": float(history["residual"].max()),
-        "curve": history["test_accuracy"].round(5).tolist(),
-    }
-
-
-def many_runs(p, count):
-    """Runs that go together, a second: seeds 0 … count − 1."""
-    from grokrfm import ModularTask, RFMClassifier, fit_many
-
-    splits = [ModularTask("x+y", p).split(0.5, seed) for seed in range(count)]
-
-    def fit():
-        return fit_many([RFMClassifier(p, solver="cg", backend="cuda") for _ in splits], splits)
-
-    fit()
-    began = time.perf_counter()
-    models = fit()
-    elapsed = time.perf_counter() - began
-    return {
-        "runs": count,
-        "seconds": elapsed,
-        "runs_per_second": count / elapsed,
-        "mean_test_accuracy": float(np.mean([m.history_["test_accuracy"][-1] for m in models])),
-    }
-
-
-def tf32_accuracy(p):
-    """A run with TF32 in the steps beside one without: the largest difference of the curves."""
-    plain, rounded = (run(p, 20, backend=name) for name in ("cuda", "cuda-tf32"))
-    difference = np.abs(np.subtract(plain["curve"], rounded["curve"])).max()
-    return {
-        "largest_difference_of_accuracy": float(difference),
-        "largest_residual": rounded["largest_residual"],
-        "seconds": rounded["seconds"],
-        "seconds_without": plain["seconds"],
-    }
-
-
-def timings(path):
-    began, failed = time.perf_counter(), False
-    rate = {dtype: gemm_rate(dtype) for dtype in ("float32", "float64")}
-    result = {"facts": facts(), "gemm_tflops": {k: v / 1e12 for k, v in rate.items()}}
-    # name, seconds it may take on an H100, call
-    plan = [
-        ("run p=61", 5, lambda: run(61)),
-        ("256 runs p=61 together", 15, lambda: many_runs(61, 256)),
-        ("run p=199", 8, lambda: run(199)),
-        ("CG step p=199 float32", 5, lambda: grid_step(199, "float32", False, rate)),
-        ("CG step p=499 float32", 8, lambda: grid_step(499, "float32", False, rate)),
-        ("CG step p=499 float64", 8, lambda: grid_step(499, "float64", False, rate)),
-        ("CG step p=499 TF32", 5, lambda: grid_step(499, "float32", True, rate)),
-        ("TF32 run p=199", 8, lambda: tf32_accuracy(199)),
-        ("dense p=97", 10, lambda: dense(97)),
-        ("dense p=199", 15, lambda: dense(199)),
-        ("run p=997 to 99 %", 45, lambda: run(997, stop=0.99)),
-        ("1 round p=1999", 70, lambda: run(1999, iterations=0)),
-    ]
-    for name, expected, call in plan:
-        import cupy
-
-        left = SECONDS - (time.perf_counter() - began)
-        if left < expected:
-            row = {"not_run": f"{left:.0f} s left, {expected} s expected"}
-        else:
-            try:
-                row = call()
-            except Exception as error:
-                row, failed = {"failed": f"{type(error).__name__}: {error}"}, True
-        cupy.get_default_memory_pool().free_all_blocks()
-        result[name] = row
-        print(name, {key: value for key, value in row.items() if key != "curve"})
-        Path(path).write_text(json.dumps(result, indent=1) + "\n")
+    folder = Path(folder) / "rows"
+    folder.mkdir(exist_ok=True)
+    end, failed = time.monotonic() + float(left), False
+    for number, each in enumerate(ROWS):
+        path = folder / f"{number:02d}.json"
+        command = [sys.executable, __file__, "row", each.name, str(path)]
+        result = bounded(
+            each.name, command, path, min(each.limit, end - time.monotonic()), each.environment
+        )
+        failed |= result["status"] != "ok"
+        print(line(result), flush=True)
     return int(failed)
 
 
-def table(folder):
-    folder, failed = Path(folder), False
-    rows = []
-    for line in (folder / "steps.tsv").read_text().splitlines():
-        name, status, took = line.split("\t")
-        failed |= status != "0"
-        verdict = (
-            "ok" if status == "0" else "TIMED OUT" if status == "124" else f"FAILED ({status})"
-        )
-        rows.append({"step": name, "status": int(status), "seconds": int(took)})
-        print(f"{name:26s} {verdict:12s} {took:>4s} s   {folder / (name + '.log')}")
-    path = folder / "timings.json"
-    result = json.loads(path.read_text()) if path.exists() else {}
-    for name, row in result.items():
-        if not isinstance(row, dict):
-            continue
-        figures = ", ".join(
-            f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
-            for key, value in row.items()
-            if key != "curve"
-        )
-        print(f"{name:26s} {figures}")
-    (folder / "gpu.json").write_text(json.dumps({"steps": rows} | result, indent=1) + "\n")
-    print("FAILED" if failed else "all steps went well", "-", folder / "gpu.json")
-    return int(failed)
+def bounded(name, command, path, limit, environment):
+    """What a command has left in the file within its limit of seconds, with how it ended."""
+    path = Path(path)
+    if limit < LEAST:
+        result = {"name": name, "status": "not run: no time left", "figures": {}}
+        write(path, result)
+        return result
+    began = time.monotonic()
+    with path.with_suffix(".log").open("w") as log:
+        try:
+            done = subprocess.run(
+                command, timeout=limit, stdout=log, stderr=log, env={**os.environ, **environment}
+            )
+            ended = f"died, status {done.returncode}"
+        except subprocess.TimeoutExpired:
+            ended = f"timed out after {limit:.0f} s"
+    result = read(path) if path.exists() else {"name": name, "status": ended, "figures": {}}
+    if result["status"] == "running":
+        result["status"] = ended
+    result["process_seconds"] = round(time.monotonic() - began, 1)
+    write(path, result)
+    return result
 
 
-def main(command, *arguments):
-    if command == "device":
-        import grokrfm
+def collect(folder, results):
+    """One JSON and one archive of what there is so far."""
+    folder, results = Path(folder), Path(results)
+    facts, steps = {}, []
+    with suppress(FileNotFoundError):
+        facts = read(folder / "device.json")
+    for each in (folder / "steps.tsv").read_text().splitlines():
+        name, status, took = each.split("\t")
+        steps.append({"step": name, "status": int(status), "seconds": int(took)})
+    each = [read(path) for path in sorted((folder / "rows").glob("*.json"))]
+    write(results / "gpu.json", {"facts": facts, "steps": steps, "rows": each})
+    part = results / "logs.tar.gz.part"
+    with tarfile.open(part, "w:gz") as archive:
+        for log in sorted([*folder.glob("*.log"), *folder.glob("rows/*.log")]):
+            archive.add(log, Path("logs") / log.relative_to(folder))
+    part.replace(results / "logs.tar.gz")
 
-        print(facts(), type(operations()).__name__, grokrfm.__file__)
-        return 0
-    if command == "small":
-        return small()
-    return {"timings": timings, "table": table}[command](*arguments)
 
+def line(result):
+    """A row in one line, without the parts that are long."""
+
+    def shown(value):
+        if isinstance(value, dict):
+            return "{" + ", ".join(f"{key} {shown(each)}" for key, each in value.items()) + "}"
+        return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+    figures = {key: value for key, value in result["figures"].items() if key != "curves"}
+    return f"{result['name']:26s} {result['status']:10s} {shown(figures)[1:-1]}"
+
+
+def table(results):
+    path = Path(results) / "gpu.json"
+    everything = read(path)
+    for each in everything["steps"]:
+        verdict = {0: "ok", 124: "TIMED OUT"}.get(each["status"], f"FAILED ({each['status']})")
+        print(f"{each['step']:26s} {verdict:12s} {each['seconds']:4d} s")
+    for each in everything["rows"]:
+        print(line(each))
+    failed = [each["step"] for each in everything["steps"] if each["status"]]
+    failed += [each["name"] for each in everything["rows"] if each["status"] != "ok"]
+    print(f"FAILED: {', '.join(failed)}" if failed else "all went well", "-", path)
+    return int(bool(failed))
+
+
+COMMANDS = {each.__name__: each for each in (device, small, row, rows, collect, table)}
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    command, *arguments = sys.argv[1:]
+    sys.exit(COMMANDS[command](*arguments))

@@ -170,6 +170,18 @@ def check_operations(fast, case, dtype, edge):
         np.testing.assert_array_equal(actual, actual.T)
 
 
+def check_power(actual, G, exponent, dtype):
+    """G^s by what it is: positive semidefinite, and its power 1 / s is G.
+
+    Entry by entry, the roots of eigenvalues that are zero but for rounding errors differ.
+    """
+    assert actual.dtype == dtype
+    np.testing.assert_array_equal(actual, actual.swapaxes(-1, -2))
+    bound = 1e-5 if dtype == "float32" else 1e-12
+    assert np.linalg.eigvalsh(actual).min() >= -bound * np.abs(actual).max()
+    assert_close(np.linalg.matrix_power(actual, round(1 / exponent)), G, 10 * bound)
+
+
 def kernel_has_kink(M, train):
     X = one_hot(np, train, len(M), np.float64)
     q = np.diag(X @ M @ X.T)

@@ -11,6 +11,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # before NumPy is there: a worker has o
 
 import pytest
 from grokrfm.cli import main
+from grokrfm.operations import backends
 from hypothesis import settings
 
 # The same examples every time, and no limit of time for one on a busy machine.
@@ -32,10 +33,24 @@ def interruptible():
 def emulated_backend(monkeypatch):
     """backend="cuda" runs the host build."""
     from emulated import emulated_operations
-    from grokrfm.operations import backends
 
     monkeypatch.setattr(backends, "_cuda_operations", emulated_operations)
+    monkeypatch.setattr(backends, "_made", {})
     monkeypatch.setattr(backends, "obstacle", lambda backend: None)
+
+
+# Those that can be had, and "cuda" on the host build.
+BACKENDS = ["numpy", "cpp", "emulated"]
+BACKENDS += [name for name in ("cuda", "cupy") if backends.obstacle(name) is None]
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request):
+    """What an estimator is given as its backend, one after the other."""
+    if request.param != "emulated":
+        return request.param
+    request.getfixturevalue("emulated_backend")
+    return "cuda"
 
 
 @pytest.fixture

@@ -86,6 +86,7 @@ class DeviceModule:
         def call(*arguments, **options):
             if name not in ("array", "asarray"):
                 _refuse_host(name, [*arguments, *options.values()])
+            options = {key: _plain(value) for key, value in options.items()}
             return _on_device(function(*_plain(arguments), **options))
 
         return call

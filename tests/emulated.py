@@ -31,9 +31,10 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "LD_
 
 def _build():
     """Compile the extension unless these sources are compiled already; return its path."""
-    compiler = shutil.which("c++")
+    name = os.environ.get("CXX", "c++")
+    compiler = shutil.which(name)
     if compiler is None:
-        pytest.skip("the CUDA operations compiled for the host need a C++ compiler, c++")
+        pytest.skip(f"the CUDA operations compiled for the host need a C++ compiler, {name}")
     files = sorted(path for path in SOURCES.rglob("*") if path.suffix in (".h", ".cpp", ".cu"))
     parts = [*(path.read_bytes() for path in files), *map(str.encode, FLAGS)]
     state = hashlib.sha256(b"".join(parts)).hexdigest()[:16]

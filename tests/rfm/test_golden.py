@@ -10,7 +10,6 @@ from grokrfm import RFMClassifier
 FILES = sorted((Path(__file__).parents[1] / "data").glob("*.json"))
 
 
-@pytest.mark.parametrize("backend", ["numpy", "cpp"])
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_trajectory(path, backend):
     golden = json.loads(path.read_text())

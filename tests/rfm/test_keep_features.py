@@ -173,8 +173,7 @@ def test_copies_and_files(keep, tmp_path):
         np.testing.assert_array_equal(at_last.dual_coef_, model.at_iteration(7).dual_coef_)
 
 
-@pytest.mark.parametrize("backend", ["cuda", "cpp"])
-def test_many_runs(backend, emulated_backend):
+def test_many_runs(backend):
     options = {"iterations": 7, "solver": "cg", "backend": backend}
     splits = [SPLIT, ModularTask("x+y", 7).split(0.6, 1)]
     whole = fit_many([RFMClassifier(7, **options) for _ in splits], splits)

@@ -103,8 +103,7 @@ def test_without_room_for_the_kernel_matrix_it_stays(monkeypatch):
     assert (model.history_["solver_fallback"] == 0).all() and "above the tolerance" in said
 
 
-@pytest.mark.parametrize("backend", ["cuda", "cpp"])
-def test_of_runs_in_step_each_switches_alone(emulated_backend, backend):
+def test_of_runs_in_step_each_switches_alone(backend):
     """One after the other leaves; those that stay go on together, and one is stopped meanwhile."""
     task = ModularTask("x^2+y^2", 13)
     given = [task.split(fraction) for fraction in (0.8, 0.5, 0.6, 0.7)]

@@ -34,11 +34,11 @@ def checkpoints_of(name, **changes):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_every_round_goes_on_to_the_same_end(name):
-    whole, stored = checkpoints_of(name)
+def test_every_round_goes_on_to_the_same_end(name, backend):
+    whole, stored = checkpoints_of(name, backend=backend)
     assert len(stored) == 6
     for checkpoint in stored:
-        resumed = fit(name, checkpoint=checkpoint)
+        resumed = fit(name, checkpoint=checkpoint, backend=backend)
         assert list(resumed.history_) == list(whole.history_)
         for key in set(whole.history_) - {"seconds"}:
             np.testing.assert_array_equal(resumed.history_[key], whole.history_[key])

@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-from ..operations import build_info
+from ..operations import build_info, missing_backends
 
 
 def add_to(commands: argparse._SubParsersAction[Any]) -> None:
@@ -16,5 +16,5 @@ def add_to(commands: argparse._SubParsersAction[Any]) -> None:
 
 
 def _info(options: argparse.Namespace) -> int:
-    print(json.dumps(build_info(), indent=2))
+    print(json.dumps(build_info() | {"missing_backends": missing_backends()}, indent=2))
     return 0

@@ -7,9 +7,11 @@ from .backends import (
     FittedBackend,
     array_backend,
     make_operations,
+    missing_backends,
 )
 from .conjugate_gradients import coarse_inverse, conjugate_gradients
 from .custom import check_custom_kernel
+from .device import Device
 from .fact import fact_from_sums, fact_matrix, fact_update
 from .grid import (
     Form,
@@ -46,6 +48,7 @@ __all__ = [
     "AdditivePart",
     "ArrayOperations",
     "CustomKernel",
+    "Device",
     "FittedBackend",
     "Form",
     "GridProblem",
@@ -70,6 +73,7 @@ __all__ = [
     "make_operations",
     "memory",
     "minimum_norm_solve",
+    "missing_backends",
     "moment_in_metric",
     "network_agop",
     "network_class_agops",

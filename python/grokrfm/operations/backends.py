@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from ..checks import check_one_of
+from . import gpu
 from .interface import Operations
 from .reference import ArrayOperations
 
@@ -124,19 +125,22 @@ def obstacle(backend: str) -> str | None:
     if backend == "numpy":
         return None
     if backend != "cupy" and not find_spec("grokrfm._cuda"):
-        return (
-            "this build has no CUDA extension; install with nvcc (CUDA 12 or later) on the PATH, "
-            "pip install --config-settings=cmake.define.GROKRFM_CUDA=ON"
-        )
+        return gpu.no_extension()
     try:
         cupy = _import_cupy()
     except ImportError:
-        return "CuPy is missing, pip install 'grokrfm[cuda12]' or 'grokrfm[cuda13]'"
+        return gpu.no_cupy()
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:
-        return f"it needs a GPU: {error}"
-    return None if count > 0 else "it needs a GPU, and there is none"
+        return gpu.no_device(str(error))
+    return None if count > 0 else gpu.no_device("it counts 0 devices")
+
+
+def missing_backends() -> dict[str, str]:
+    """Return the backends that cannot be had here, each with what to do."""
+    reasons = {name: obstacle(name) for name in _PREFERENCE}
+    return {name: reason for name, reason in reasons.items() if reason}
 
 
 def _cpp_operations() -> Operations:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+BATCHED_ROWS = 256  # of matrices that CuPy solves with all at once; larger ones go one by one
 PATIENCE = 150  # steps within which a residual halves, or its column stops
 
 
@@ -107,4 +108,7 @@ def coarse_inverse(xp: Any, C: Any, G: Any) -> Any:
     Woodbury's formula with it inverts Λ + W C Wᵀ: with G = Wᵀ Λ⁻¹ W the inverse is
     Λ⁻¹ − Λ⁻¹ W C (I + G C)⁻¹ Wᵀ Λ⁻¹.
     """
-    return xp.linalg.solve(xp.eye(C.shape[-1], dtype=C.dtype) + C @ G, C)
+    damped = xp.eye(C.shape[-1], dtype=C.dtype) + C @ G
+    if C.ndim > 2 and C.shape[-1] > BATCHED_ROWS:
+        return xp.linalg.inv(damped) @ C  # matrices of any size at once
+    return xp.linalg.solve(damped, C)

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..operations import Device
 from ..training import ClassSums, Scores
 from .sampling import Draw
 
@@ -75,12 +76,15 @@ class Columns(Protocol):
     def at(self, M: Any) -> ColumnsOfMetric: ...
 
 
-def sums_by_label(
-    solutions: NDArray[Any], labels: NDArray[np.int64], n_classes: int
-) -> NDArray[Any]:
-    """All outputs of pairs, (k, c), from their solutions, (k, n): f_c(x*) = Σ β over class c."""
-    sums = [np.bincount(labels, weights=row, minlength=n_classes) for row in solutions]
-    return np.array(sums, dtype=solutions.dtype).reshape(len(solutions), n_classes)
+def sums_by_label(device: Device, solutions: Any, labels: Any, n_classes: int) -> NDArray[Any]:
+    """All outputs of pairs, (k, c), from their solutions, (k, n): f_c(x*) = Σ β over class c.
+
+    Summed on the device of the solutions and labels, (n,); the outputs come on the host.
+    """
+    sums = device.xp.zeros((len(solutions), n_classes), dtype=solutions.dtype)
+    for total, row in zip(sums, solutions, strict=True):
+        total[...] = device.xp.bincount(labels, weights=row, minlength=n_classes)
+    return device.to_numpy(sums)
 
 
 def outputs_of_pairs(

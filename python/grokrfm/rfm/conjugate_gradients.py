@@ -134,20 +134,18 @@ class ConjugateGradientMachine:
         evaluations, sums = self._grid.round(
             M, self._solutions, self._tolerance, MAX_CG_ITERATIONS, self._prediction(), draw
         )
-        to_numpy, gram = self._operations.device.to_numpy, self._gram
+        gram = self._gram
         gram[..., 1:, 1:] = gram[..., :-1, :-1].copy()
-        gram[..., 0, :] = gram[..., :, 0] = to_numpy(sums.products)
+        gram[..., 0, :] = gram[..., :, 0] = sums.products
         self._rounds += 1
         limit = tolerable_residual(self._tolerance, M.dtype)
-        missed = ~(to_numpy(sums.residuals).reshape(len(evaluations), -1) <= limit)
-        steps = to_numpy(sums.iterations.max(axis=-1)).reshape(-1)
+
+        def complaint(run: int, worst: float) -> str:
+            if worst <= limit:
+                return ""
+            return missed_tolerance(int((~(self._of(sums.residuals, run) <= limit)).sum()), worst)
+
         return [
-            replace(
-                evaluation,
-                cg_iterations=int(most),
-                complaint=""
-                if evaluation.residual <= limit
-                else missed_tolerance(int(classes.sum()), evaluation.residual),
-            )
-            for evaluation, most, classes in zip(evaluations, steps, missed, strict=True)
+            replace(evaluation, complaint=complaint(run, evaluation.residual))
+            for run, evaluation in enumerate(evaluations)
         ]

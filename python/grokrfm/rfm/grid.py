@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,8 @@ from ..tasks import PairData
 from ..training import scores
 from .evaluation import Evaluation
 from .sampling import Draw
+
+_COPIED_BYTES = 64 << 20  # of dual coefficients at a time
 
 
 class GridEvaluator:
@@ -62,23 +65,28 @@ class GridEvaluator:
         S = second_moment(self._mask, centred, xp)
         self._second_moment = S.astype(dtype) if 2 * p > operations.large_rows else S
         self._own = xp.zeros((*self.leading, p, p), dtype=dtype)
-        # The rank of each training pair among those of its run in row-major order.
-        self._ranks = [np.argsort(np.argsort(run.train @ [p, 1])) for run in self.runs]
+
+    @cached_property
+    def _orders(self) -> list[NDArray[np.int64]]:
+        return [row_major_order(run.train, run.modulus) for run in self.runs]
 
     def to_grid_order(self, dual_coefficients: Any) -> Any:
         """(n, c) in the order of the data -> (c, n) in row-major order of the pairs."""
         xp = self._operations.device.xp
-        dual = xp.empty_like(dual_coefficients)
-        dual[xp.asarray(self._ranks[0])] = dual_coefficients
-        return xp.ascontiguousarray(dual.T)
+        return xp.ascontiguousarray(dual_coefficients[xp.asarray(self._orders[0])].T)
 
     def to_data_order(self, dual: Any, run: int = 0) -> NDArray[Any]:
         """(c, n) in row-major order of the pairs -> (n, c) in the order of the data, on the host.
 
-        There, since at large moduli a device has no room for another copy. Not by `np.take`, which
-        would copy the strided input first.
+        Some pairs at a time, transposed on the device, which at large moduli has no room for
+        another copy; the host puts whole rows in their places.
         """
-        ordered: NDArray[Any] = self._operations.device.to_numpy(dual)[:, self._ranks[run]].T
+        to_numpy, order = self._operations.device.to_numpy, self._orders[run]
+        ordered = np.empty(dual.shape[::-1], dtype=dual.dtype)
+        size = max(1, _COPIED_BYTES // (len(dual) * dual.itemsize))
+        for first in range(0, len(order), size):
+            pairs = slice(first, first + size)
+            ordered[order[pairs]] = to_numpy(dual[:, pairs].T)
         return ordered
 
     def problem(
@@ -141,7 +149,7 @@ class GridEvaluator:
         """Solve from the prediction (unless max_iterations is 0), evaluate, sum for the AGOP.
 
         One evaluation a run; they share the AGOP, which has the leading axis. It is estimated from
-        drawn classes if they are given.
+        drawn classes if they are given. The products of the sums come on the host.
         """
         problem = self.problem(M, tolerance, max_iterations, prediction)
         sums = self._operations.grid_round(problem, solutions, self._own)
@@ -151,21 +159,24 @@ class GridEvaluator:
                 return self.agop(M, sums)
             return self.agop_of_draw(problem, solutions[..., draw.classes, :1, :], draw)
 
-        figures = self._figures(sums).reshape(len(self.runs), -1)
+        figures = self._figures(sums)
+        sums.products = figures[..., 10:]
         return [
             Evaluation(
                 scores(row[0:4], len(run.train), run.n_classes),
                 scores(row[4:8], len(run.test), run.n_classes),
                 float(row[8]),
                 agop,
+                cg_iterations=int(row[9]),
             )
-            for row, run in zip(figures, self.runs, strict=True)
+            for row, run in zip(figures.reshape(len(self.runs), -1), self.runs, strict=True)
         ], sums
 
     def _figures(self, sums: GridSums) -> NDArray[np.float64]:
-        """What the scores need, in one copy to the host, (…, 9).
+        """What is read of a round, in one copy to the host, (…, 10 + k).
 
-        For training and test pairs: hits, Σ own, Σ (own − 1)², Σ squares; the largest residual.
+        For training and test pairs: hits, Σ own, Σ (own − 1)², Σ squares; the largest residual; the
+        most steps; the products.
         """
         xp, pairs = self._operations.device.xp, (-2, -1)
         own = self._own.astype(np.float64)
@@ -181,13 +192,21 @@ class GridEvaluator:
                 ((own - 1) ** 2 * known).sum(axis=pairs),
                 squares,
             ]
-        figures.append(sums.residuals.max(axis=-1))
-        columns = [xp.asarray(figure, dtype=np.float64) for figure in figures]
-        return self._operations.device.to_numpy(xp.stack(columns, axis=-1))
+        figures += [sums.residuals.max(axis=-1), sums.iterations.max(axis=-1)]
+        columns = [xp.asarray(figure, dtype=np.float64)[..., None] for figure in figures]
+        everything = xp.concatenate([*columns, xp.asarray(sums.products)], axis=-1)
+        return self._operations.device.to_numpy(everything)
 
     def __call__(self, M: Any, dual_coefficients: Any, draw: Draw | None = None) -> Evaluation:
         solutions = self.to_grid_order(dual_coefficients)[:, None, :]
         return self.round(M, solutions, 1.0, 0, [], draw)[0][0]
+
+
+def row_major_order(pairs: NDArray[np.int64], modulus: int) -> NDArray[np.int64]:
+    """Which of different pairs comes first, second, … on the grid; without sorting."""
+    places = np.full(modulus**2, -1)
+    places[pairs @ [modulus, 1]] = np.arange(len(pairs))
+    return places[places >= 0]
 
 
 def _label_grid(

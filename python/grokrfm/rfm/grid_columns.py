@@ -13,7 +13,7 @@ from ..training import ClassSums
 from .columns import SolvedColumns, sums_by_label
 from .conjugate_gradients import MAX_CG_ITERATIONS
 from .evaluation import tolerable_residual
-from .grid import GridEvaluator
+from .grid import GridEvaluator, row_major_order
 from .sampling import Draw
 
 
@@ -31,8 +31,8 @@ class GridColumns:
         [data] = grid.runs
         self.operations, self.kernel, self.data, self.grid = operations, kernel, data, grid
         self.tolerances = tolerance, pair_tolerance
-        order = np.argsort(data.train @ [data.modulus, 1])  # row-major
-        self.labels = data.train_labels[order]
+        order = row_major_order(data.train, data.modulus)
+        self.labels = operations.device.asarray(data.train_labels[order], np.int64)
         self.inputs = operations.device.asarray(
             pair_indices(data.train[order], data.modulus), np.int32
         )
@@ -89,7 +89,7 @@ class GridColumnsOfMetric:
             train_sums=class_sums(problem.train_labels, sums.train_squares),
             test_sums=class_sums(problem.test_labels, sums.test_squares),
             agop=agop,
-            outputs=sums_by_label(to_numpy(of_pairs), of.labels, c),
+            outputs=sums_by_label(operations.device, of_pairs, of.labels, c),
             solutions=of_pairs,
             residuals=to_numpy(xp.asarray(sums.residuals, dtype=np.float64)),
             limits=np.repeat([tolerable_residual(t, M.dtype) for t in of.tolerances], (m, k)),

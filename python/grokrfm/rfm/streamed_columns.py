@@ -92,7 +92,7 @@ class StreamedColumnsOfMetric:
             train_sums=self._sums(outputs[:, :m], of.labels, chosen),
             test_sums=test_sums,
             agop=lambda: operations.agop(of.kernel, M, of.train, alpha * roots, of.centred),
-            outputs=sums_by_label(to_numpy(of_pairs), of.data.train_labels, of.data.n_classes),
+            outputs=sums_by_label(operations.device, of_pairs, of.labels, of.data.n_classes),
             solutions=of_pairs,
             residuals=to_numpy(residuals),
             limits=to_numpy(limits),
