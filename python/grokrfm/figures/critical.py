@@ -139,7 +139,8 @@ def passed(data: Numbers, level: float) -> Thresholds:
 def plot_critical(data: Numbers, axes: Any = None) -> Any:
     """Accuracy over the fraction, its collapse, critical fractions and widths; 2 x 2 Axes."""
     axes = new_axes(2, 2, width=5.6, height=4.0) if axes is None else axes
-    exponent = power_law(*_points(passed(data, 0.5), "x+y"))[1]
+    points = _points(passed(data, 0.5), "x+y")
+    exponent = power_law(*points)[1] if len(set(points[0])) > 3 else -1 / 3
     curves = {p: of for (kind, p), of in accuracy_curves(data).items() if kind == "x+y"}
     for i, (p, (fractions, accuracies)) in enumerate(curves.items()):
         style = {"color": f"C{i}", "label": f"$p$ = {p}", "marker": "o", "markersize": 3}
