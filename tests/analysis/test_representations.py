@@ -76,6 +76,23 @@ def test_energies_of_any_block():
     np.testing.assert_allclose(groups.isotypic_energies(blocks, table), each)
 
 
+def test_coset_shares():
+    """Of the abelianisation's functions all, of what sums to zero over cosets nothing."""
+    table = groups.direct_product(groups.symmetric(3), groups.abelian(2))
+    cosets, inverse = groups.commutator_cosets(table), groups.inverses(table)
+    rng = np.random.default_rng(0)
+    of_cosets = rng.standard_normal(cosets.max() + 1)[cosets]
+    lines = rng.standard_normal(len(table))
+    rest = lines - (np.bincount(cosets, lines) / np.bincount(cosets))[cosets]
+    for values, share in ((of_cosets, 1), (rest, 0)):
+        block = values[table[:, inverse]]
+        np.testing.assert_allclose(groups.coset_share(block, table), share, atol=1e-12)
+        np.testing.assert_allclose(groups.line_share(block, table), 1)
+    noise = rng.standard_normal((9, 9))
+    abelian = groups.abelian(3, 3)
+    assert groups.coset_share(noise, abelian) == groups.line_share(noise, abelian)
+
+
 def test_bad_input():
     table = groups.abelian(5)
     with pytest.raises(ValueError, match=r"block: expected shape \(5, 5\)"):

@@ -115,17 +115,14 @@ def test_results_are_used_again(folder, monkeypatch):
 @pytest.fixture
 def small_groups(monkeypatch):
     """Groups of order 6 and 12 in the figures of groups, nothing from before."""
-    from grokrfm.figures import abelian
     from grokrfm.figures import groups as figure
 
     small = {"Z60": groups.abelian(6), "A5": groups.alternating(4), "S3 × Z10": groups.symmetric(3)}
     tables = {name: lambda table=table: table for name, table in small.items()}
-    for module in (figure, abelian):
-        monkeypatch.setattr(module, "GROUPS", tables)
-        module.table_of.cache_clear()
+    monkeypatch.setattr(figure, "GROUPS", tables)
+    figure.table_of.cache_clear()
     yield
-    for module in (figure, abelian):
-        module.table_of.cache_clear()
+    figure.table_of.cache_clear()
 
 
 @pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: figure.name)

@@ -22,10 +22,10 @@ from grokrfm.tasks import pair_indices
 REFERENCE, CPP = ArrayOperations(), CppOperations()
 
 
-@pytest.fixture(params=["cpp", "array", "cuda"])
+@pytest.fixture(params=["cpp", "array", "emulated"])
 def operations(request):
     """Those in CUDA as compiled for the host."""
-    if request.param == "cuda":
+    if request.param == "emulated":
         return emulated_operations()
     return CPP if request.param == "cpp" else REFERENCE
 

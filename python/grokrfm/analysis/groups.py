@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..checks import check_one_of
 from ..tasks import groups
 
-__all__ = ["isotypic_components", "isotypic_energies", "line_share"]
+__all__ = ["coset_share", "isotypic_components", "isotypic_energies", "line_share"]
 
 # Element of the group on which a function of one line is constant, for row x and column y.
 LINES = ("x y^-1", "x^-1 y", "x y", "y x")
@@ -47,15 +47,47 @@ def line_share(block: ArrayLike, table: ArrayLike, lines: str = "x y^-1") -> flo
         "x y": cells,
         "y x": cells.T,
     }[lines]
+    return _share(block, number)
+
+
+def coset_share(block: ArrayLike, table: ArrayLike) -> float:
+    """Share of a block's energy about its mean that depends on the commutator coset of x y⁻¹ alone.
+
+    At most `line_share`, and the same for an abelian group; see `commutator_cosets`.
+
+    Parameters
+    ----------
+    block : array_like, shape (n, n)
+        Entry for the elements x of the row and y of the column.
+    table : array_like of int, shape (n, n)
+        The group's Cayley table.
+
+    Returns
+    -------
+    float
+        NaN for a constant block.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For another shape, or a table that is not a group's.
+    """
+    cosets = groups.commutator_cosets(table)
+    return _share(block, cosets[np.asarray(table)[:, groups.inverses(table)]])
+
+
+def _share(block: ArrayLike, number: NDArray[np.int64]) -> float:
+    """Share of the energy about the mean of a block's means over entries of the same number."""
     values = np.asarray(block, dtype=np.float64)
-    if values.shape != cells.shape:
-        raise ValueError(f"block: expected shape {cells.shape}, got {values.shape}")
+    if values.shape != number.shape:
+        raise ValueError(f"block: expected shape {number.shape}, got {values.shape}")
     values = values - values.mean()
     total = float((values**2).sum())
     if total == 0:
         return float("nan")
-    means = np.bincount(number.ravel(), values.ravel()) / len(cells)
-    return float(len(cells) * (means**2).sum() / total)
+    counts = np.bincount(number.ravel())
+    sums = np.bincount(number.ravel(), values.ravel())
+    return float((sums**2 / counts).sum() / total)
 
 
 def isotypic_components(table: ArrayLike) -> list[NDArray[np.float64]]:

@@ -2,37 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..experiments import Result, RFMRun, Table
+from ..analysis import groups as representations
+from ..experiments import Result, RFMRun
 from ..tasks import groups
+from .groups import table_of
 from .panels import new_axes, panel, plot_band
 from .registry import Figure, Series, Settings, last_rows
 
 # Abelian first; then by the order of the commutator subgroup.
-GROUPS: dict[str, Callable[[], NDArray[np.int64]]] = {
-    "Z60": lambda: groups.abelian(60),
-    "Q8 × Z7": lambda: groups.direct_product(groups.quaternion(), groups.abelian(7)),
-    "S3 × Z10": lambda: groups.direct_product(groups.symmetric(3), groups.abelian(10)),
-    "A4 × Z5": lambda: groups.direct_product(groups.alternating(4), groups.abelian(5)),
-    "Heisenberg mod 5": lambda: groups.heisenberg(5),
-    "D30": lambda: groups.dihedral(30),
-    "S5": lambda: groups.symmetric(5),
-}
+NAMES = ("Z60", "Q8 × Z7", "S3 × Z10", "A4 × Z5", "Heisenberg mod 5", "D30", "S5")
 FRACTIONS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 FEW = FRACTIONS[1::2]  # for groups of a hundred elements and more
-
-
-@cache
-def table_of(name: str) -> Table:
-    """Cayley table of a group of this figure."""
-    return tuple(map(tuple, GROUPS[name]().tolist()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,23 +34,18 @@ class CosetRun(RFMRun):
         table, split = np.array(self.table), self.split()
         n, cosets = len(table), groups.commutator_cosets(table)
         classes = np.random.default_rng(self.seed).permutation(cosets)
-        predicted = model.predict(split.X_test)
-        C = model.feature_matrix_[:n, n:].astype(np.float64)
-        C -= C.mean()
-        lines = np.bincount(table[:, groups.inverses(table)].ravel(), C.ravel()) / n
-        of_cosets = (np.bincount(cosets, lines) / np.bincount(cosets))[cosets]
-        energy = (C**2).sum() / n
+        predicted, C = model.predict(split.X_test), model.feature_matrix_[:n, n:]
         found = {
             "coset_accuracy": (cosets[predicted] == cosets[split.y_test]).mean(),
             "control_accuracy": (classes[predicted] == classes[split.y_test]).mean(),
-            "line_share": (lines**2).sum() / energy,
-            "coset_share": (of_cosets**2).sum() / energy,
+            "line_share": representations.line_share(C, table),
+            "coset_share": representations.coset_share(C, table),
         }
         return {**super()._result(model), **{name: np.array([x]) for name, x in found.items()}}
 
 
 def _series(settings: Settings) -> Series:
-    names = ("Z60", "S3 × Z10") if settings.quick else GROUPS
+    names = ("Z60", "S3 × Z10") if settings.quick else NAMES
     return {
         f"{name}; {fraction}": [
             CosetRun(

@@ -139,8 +139,8 @@ def passed(data: Numbers, level: float) -> Thresholds:
 def plot_critical(data: Numbers, axes: Any = None) -> Any:
     """Accuracy over the fraction, its collapse, critical fractions and widths; 2 x 2 Axes."""
     axes = new_axes(2, 2, width=5.6, height=4.0) if axes is None else axes
-    points = _points(passed(data, 0.5), "x+y")
-    exponent = power_law(*points)[1] if len(set(points[0])) > 3 else -1 / 3
+    law = _law(*_points(passed(data, 0.5), "x+y"))
+    exponent = law[1] if law else -1 / 3
     curves = {p: of for (kind, p), of in accuracy_curves(data).items() if kind == "x+y"}
     for i, (p, (fractions, accuracies)) in enumerate(curves.items()):
         style = {"color": f"C{i}", "label": f"$p$ = {p}", "marker": "o", "markersize": 3}
@@ -161,6 +161,11 @@ def _points(found: Thresholds, *kinds: str) -> tuple[NDArray[Any], NDArray[Any]]
     return p[np.isfinite(r)], r[np.isfinite(r)]
 
 
+def _law(p: NDArray[Any], r: NDArray[Any]) -> tuple[float, float, float] | None:
+    """The power law of thresholds; none of fewer than four moduli."""
+    return power_law(p, r) if len(set(p)) > 3 else None
+
+
 def _kinds(found: Thresholds) -> list[tuple[str, list[str]]]:
     """Each kind with that of its sampled runs, if there is one."""
     return [
@@ -175,8 +180,8 @@ def _plot_thresholds(data: Numbers, ax: Any) -> None:
     for i, (kind, drawn) in enumerate(_kinds(everywhere)):
         p, r = _points(everywhere, kind, *drawn)
         label = kind
-        if len(set(p)) > 3:
-            factor, exponent, error = power_law(p, r)
+        if fitted := _law(p, r):
+            factor, exponent, error = fitted
             label = f"{kind}: $p^{{{exponent:.3f}\\pm{error:.3f}}}$"
             line = np.array([p.min(), p.max()])
             ax.plot(line, factor * line**exponent, color=f"C{i}", linewidth=1)

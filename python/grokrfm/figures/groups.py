@@ -22,6 +22,10 @@ GROUPS = {
     "A5": lambda: groups.alternating(5),
     "Z120": lambda: groups.abelian(120),
     "S5": lambda: groups.symmetric(5),
+    "Q8 × Z7": lambda: groups.direct_product(groups.quaternion(), groups.abelian(7)),
+    "S3 × Z10": lambda: groups.direct_product(groups.symmetric(3), groups.abelian(10)),
+    "A4 × Z5": lambda: groups.direct_product(groups.alternating(4), groups.abelian(5)),
+    "Heisenberg mod 5": lambda: groups.heisenberg(5),
 }
 COLOURS = {name: f"C{i}" for i, name in enumerate(GROUPS)}
 SIXTY = ("Z60", "Z2 × Z30", "D30", "A5")
@@ -33,7 +37,7 @@ KEPT = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 30, 40)
 
 @cache
 def table_of(name: str) -> Table:
-    """Cayley table of a group of this figure."""
+    """Cayley table of a group by its name."""
     return tuple(map(tuple, GROUPS[name]().tolist()))
 
 

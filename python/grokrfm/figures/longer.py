@@ -15,12 +15,13 @@ FRACTIONS = {
     "network": (0.16, 0.18, 0.2, 0.22, 0.24, 0.26, 0.28, 0.32, 0.36),
     "RFM": (0.3, 0.34, 0.36, 0.38, 0.4, 0.42, 0.44, 0.48, 0.52),
 }
-STAGES = {"network": (200, 400, 800, 1600, 3200), "RFM": (15, 30, 60, 120, 240)}
+LENGTHS = {"network": 3200, "RFM": 240}
+HALVINGS = 4  # each length is drawn, and what was reached after halves of it
 UNITS = {"network": "epochs", "RFM": "iterations"}
 
 
 def _series(settings: Settings) -> Series:
-    last = {kind: stages[1 if settings.quick else -1] for kind, stages in STAGES.items()}
+    lengths = {kind: length // (8 if settings.quick else 1) for kind, length in LENGTHS.items()}
 
     def runs(kind: str, fraction: float, shuffled: bool = False) -> list[Experiment]:
         given: dict[str, Any] = {
@@ -29,9 +30,9 @@ def _series(settings: Settings) -> Series:
             "random_labels": shuffled,
         }
         if kind == "network":
-            return [NetworkRun(epochs=last[kind], seed=s, **given) for s in settings.seeds]
+            return [NetworkRun(epochs=lengths[kind], seed=s, **given) for s in settings.seeds]
         return [
-            RFMRun(iterations=last[kind], keep_features="last", seed=s, **given)
+            RFMRun(iterations=lengths[kind], keep_features="last", seed=s, **given)
             for s in settings.seeds
         ]
 
@@ -49,18 +50,18 @@ def _collect(series: Series, results: Results) -> Numbers:
     Those are (k, seeds, s), and with shuffled labels, from the largest fraction, (1, seeds, s).
     """
     numbers = {}
-    for kind, stages in STAGES.items():
+    for kind in LENGTHS:
         of_kind = {label: runs for label, runs in series.items() if label.startswith(kind)}
         curves = np.array(
             [[results[run]["test_accuracy"] for run in runs] for runs in of_kind.values()]
         )
-        within = [t for t in stages if t < curves.shape[-1]] or [curves.shape[-1] - 1]
+        stages = [(curves.shape[-1] - 1) >> k for k in range(HALVINGS, -1, -1)]
         numbers[f"{kind}: fractions"] = np.array(
             [float(label.split("; ")[1]) for label in of_kind][:-1]
         )
-        numbers[f"{kind}: stages"] = np.array(within)
-        numbers[f"{kind}: test accuracy"] = curves[:-1, :, within]
-        numbers[f"{kind}: shuffled labels"] = curves[-1:, :, within]
+        numbers[f"{kind}: stages"] = np.array(stages)
+        numbers[f"{kind}: test accuracy"] = curves[:-1, :, stages]
+        numbers[f"{kind}: shuffled labels"] = curves[-1:, :, stages]
     return numbers
 
 
