@@ -125,7 +125,9 @@ def test_a_full_disk_is_named_and_keeps_the_old_file(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", code, str(path)], capture_output=True, text=True, timeout=60
     )
-    assert done.returncode == 1 and done.stderr.splitlines()[-1].endswith(f"too large: '{path}'")
+    assert done.returncode == 1
+    # Older NumPy leaves an archive to the garbage collector, which complains after it.
+    assert any(line.endswith(f"too large: '{path}'") for line in done.stderr.splitlines())
     assert read_arrays(path)[0]["kind"] == "test"
     assert [path.name for path in tmp_path.iterdir()] == ["x.npz"]
 

@@ -315,7 +315,7 @@ def test_a_run_folder_of_version_0_1_0_goes_on(kind, tmp_path):
     rows, arrays = history(folder)
     assert len(rows) == 6 and rows[:3] == before[0][:3]
     np.testing.assert_array_equal(arrays["history/test_mse"][:4], before[1]["history/test_mse"])
-    rtol, atol = (1e-4, 1e-5) if settings["dtype"] == "float32" else (1e-6, 1e-8)
+    rtol, atol = (1e-3, 1e-5) if settings["dtype"] == "float32" else (1e-6, 1e-8)
     for key, array in history(tmp_path / "new")[1].items():
         if key not in SOLVES:
             np.testing.assert_allclose(arrays[key], array, rtol, atol, err_msg=key)

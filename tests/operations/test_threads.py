@@ -77,6 +77,21 @@ def test_runs_in_threads_are_the_runs_alone(threads):
     assert blas_threads() == [threads] * len(blas_threads())
 
 
+def test_blas_has_one_thread_whichever_python_thread_enters(threads):
+    device, seen = make_operations("cpp").device, []
+
+    def work():
+        with device.own_threads():
+            seen.append(blas_threads())
+
+    work()
+    assert in_threads([work]) == []
+    with threadpool_limits(2, user_api="blas"):
+        assert in_threads([work]) == []
+    assert seen == [[1] * len(blas_threads())] * 3
+    assert blas_threads() == [threads] * len(blas_threads())
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_blas_is_as_it_was_in_callbacks_and_afterwards(name, threads):
     seen = []

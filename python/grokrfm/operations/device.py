@@ -126,8 +126,7 @@ class ThreadedHost(Device):
             if self._inside == 0:
                 self._threads = self._wanted()
                 self._found = [pool.num_threads for pool in self._blas]
-                for pool in self._blas:
-                    pool.set_num_threads(1)
+                self._set_blas([1] * len(self._blas))
             self._inside += 1
             return self._threads
 
@@ -137,15 +136,20 @@ class ThreadedHost(Device):
                 return
             self._inside -= 1
             if self._inside == 0:
-                self._restore()
+                self._set_blas(self._found)
 
-    def _restore(self) -> None:
-        for pool, found in zip(self._blas, self._found, strict=True):
-            pool.set_num_threads(found)
+    def _set_blas(self, threads: list[int]) -> None:
+        for pool, number in zip(self._blas, threads, strict=True):
+            # threadpoolctl 3.8 and later ignore all Python threads but the one in control, which is
+            # whichever was first; here it is whoever has the lock, and afterwards nobody.
+            give_up_control = getattr(pool, "clear_controlling_thread", lambda force: None)
+            give_up_control(force=True)
+            pool.set_num_threads(number)
+            give_up_control(force=True)
 
     def _forked(self) -> None:
         """In a child process: whoever was in the region is there in the parent."""
         self._lock = threading.Lock()
         if self._inside:
-            self._restore()
+            self._set_blas(self._found)
         self._inside = 0
