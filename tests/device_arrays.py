@@ -64,6 +64,7 @@ class DeviceModule:
 
     cuda = SimpleNamespace(
         get_current_stream=lambda: SimpleNamespace(ptr=0),
+        Stream=lambda non_blocking: SimpleNamespace(ptr=1),
         runtime=SimpleNamespace(memGetInfo=lambda: (8 << 30, 8 << 30)),
     )
 

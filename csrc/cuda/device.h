@@ -2,13 +2,14 @@
 // factorisations. Two implementations: device_cuda.cu, and device_host.cpp, with which the test
 // suite runs the very same operations on the CPU. Loops over elements are in launch.h.
 //
-// Everything is asynchronous in the order of one stream; `read` alone waits. Nothing here allocates
+// Everything is asynchronous in the order of one stream; `read` and `answer` alone wait. Nothing here allocates
 // device memory: an operation takes what it needs from an arena, and the caller keeps that memory
 // for the stream until the work that was put on it is done.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -91,6 +92,27 @@ class Device {
     void copy(const void* from, void* to, std::size_t bytes);
     // Copies to the host and waits for everything put on the stream so far.
     void read(const void* from, void* to, std::size_t bytes);
+    // Asks for a number on the device. The answer waits for the question alone, not for what was
+    // put on the stream after it. One question at a time.
+    void ask(const double* number);
+    double answer();
+
+    // Work that is put on the stream again and again as it is. From the second time on it may go
+    // there as a recording, one launch for all.
+    class Repeated {
+     public:
+        Repeated(Device& device, std::function<void()> put);
+        ~Repeated();
+        Repeated(const Repeated&) = delete;
+        Repeated& operator=(const Repeated&) = delete;
+        void operator()();
+
+     private:
+        struct Recording;
+        Device& device_;
+        std::function<void()> put_;
+        std::unique_ptr<Recording> recording_;
+    };
 
     // C = alpha op(A) op(B) + beta C for a batch of row-major matrices; op(A) is m x k, op(B) k x
     // n.

@@ -4,6 +4,7 @@
 #include <limits>
 #include <tuple>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "device.h"
@@ -51,6 +52,8 @@ struct Device::Libraries {
     }
         GROKRFM_ROUTINES(GROKRFM_BIND)
 #undef GROKRFM_BIND
+        check(cudaMallocHost(&answer, sizeof *answer), "memory for answers");
+        check(cudaEventCreateWithFlags(&answered, cudaEventDisableTiming), "an event");
         check_library(routines.cublasCreate_v2(&blas), "cublasCreate");
         check_library(routines.cusolverDnCreate(&solver), "cusolverDnCreate");
         check_library(routines.cusolverDnCreateParams(&params), "cusolverDnCreateParams");
@@ -59,11 +62,15 @@ struct Device::Libraries {
         if (params != nullptr) routines.cusolverDnDestroyParams(params);
         if (solver != nullptr) routines.cusolverDnDestroy(solver);
         if (blas != nullptr) routines.cublasDestroy_v2(blas);
+        if (answered != nullptr) cudaEventDestroy(answered);
+        if (answer != nullptr) cudaFreeHost(answer);
     }
     Libraries(const Libraries&) = delete;
     Libraries& operator=(const Libraries&) = delete;
 
     Routines routines{};
+    double* answer = nullptr;  // pinned: copies to it do not wait
+    cudaEvent_t answered = nullptr;
     Handle blas = nullptr, solver = nullptr, params = nullptr;
     std::vector<char> host_work;  // cuSOLVER's; calls return when they are done with it
 };
@@ -109,6 +116,55 @@ void Device::read(const void* from, void* to, std::size_t bytes) {
     const auto as_stream = reinterpret_cast<cudaStream_t>(stream_);
     check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, as_stream), "copy to the host");
     check(cudaStreamSynchronize(as_stream), "an operation on the device");
+}
+
+void Device::ask(const double* number) {
+    const auto as_stream = reinterpret_cast<cudaStream_t>(stream_);
+    check(cudaMemcpyAsync(libraries_->answer, number, sizeof *number, cudaMemcpyDeviceToHost,
+                          as_stream),
+          "copy of an answer");
+    check(cudaEventRecord(libraries_->answered, as_stream), "record of an event");
+}
+
+double Device::answer() {
+    check(cudaEventSynchronize(libraries_->answered), "an operation on the device");
+    return *libraries_->answer;
+}
+
+struct Device::Repeated::Recording {
+    ~Recording() {
+        if (graph != nullptr) cudaGraphExecDestroy(graph);  // after what it still does
+    }
+    int calls = 0;
+    cudaGraphExec_t graph = nullptr;
+};
+
+Device::Repeated::Repeated(Device& device, std::function<void()> put)
+    : device_(device), put_(std::move(put)), recording_(std::make_unique<Recording>()) {}
+
+Device::Repeated::~Repeated() = default;
+
+// The first time loads the kernels, which a recording must not. Nothing is recorded from the default
+// stream.
+void Device::Repeated::operator()() {
+    const auto stream = reinterpret_cast<cudaStream_t>(device_.stream());
+    if (recording_->calls++ == 0 || stream == nullptr || stream == cudaStreamLegacy) return put_();
+    if (recording_->graph == nullptr) {
+        check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "a recording");
+        cudaGraph_t graph = nullptr;
+        try {
+            put_();
+        } catch (...) {
+            cudaStreamEndCapture(stream, &graph);
+            if (graph != nullptr) cudaGraphDestroy(graph);
+            throw;
+        }
+        check(cudaStreamEndCapture(stream, &graph), "the end of a recording");
+        const cudaError_t made = cudaGraphInstantiate(&recording_->graph, graph, 0);
+        cudaGraphDestroy(graph);
+        check(made, "a graph of a recording");
+    }
+    check(cudaGraphLaunch(recording_->graph, stream), "a graph");
 }
 
 template <class T>

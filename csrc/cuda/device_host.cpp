@@ -2,6 +2,7 @@
 // are, with memory of the host as device memory and SciPy's BLAS.
 #include <cmath>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "../cpu/blas.h"
@@ -9,7 +10,11 @@
 
 namespace grokrfm::cuda {
 
-struct Device::Libraries {};
+struct Device::Libraries {
+    double answer = 0;
+};
+
+struct Device::Repeated::Recording {};
 
 std::vector<std::string> Device::routine_names() {
     return {};
@@ -38,6 +43,23 @@ void Device::copy(const void* from, void* to, std::size_t bytes) {
 
 void Device::read(const void* from, void* to, std::size_t bytes) {
     std::memcpy(to, from, bytes);
+}
+
+void Device::ask(const double* number) {
+    libraries_->answer = *number;
+}
+
+double Device::answer() {
+    return libraries_->answer;
+}
+
+Device::Repeated::Repeated(Device& device, std::function<void()> put)
+    : device_(device), put_(std::move(put)) {}
+
+Device::Repeated::~Repeated() = default;
+
+void Device::Repeated::operator()() {
+    put_();
 }
 
 namespace {

@@ -1,11 +1,11 @@
 // Preconditioned conjugate gradients for a block of grids, by the rule of
 // ../common/conjugate_gradients.h for the columns of each run. Lengths, factors and flags of the
 // columns stay on the device. A column that is done takes steps of length zero, so when the host
-// looks whether any is open changes nothing but the work: it looks once a step where a step is
-// long, and every other one where a step costs no more than the look.
+// looks whether any is open changes nothing but the work: it looks after a step where that is long,
+// and else while the next one is under way.
 //
 // Besides its products a step reads and writes 21 grids: 84 bytes an entry in float32, beside the
-// 10 p flops an entry of the products. It is 11 launches and 6 products, 2 launches more with
+// 10 p flops an entry of the products. It is 12 launches and 6 products, 2 launches more with
 // norms.
 #pragma once
 
@@ -125,9 +125,9 @@ void evaluate(Device& device, const GridBlock<T> g) {
     measure(device, g);
 }
 
-// How many columns the predicate is true of. Waits for the device.
+// To `count`: how many columns the predicate is true of.
 template <class T, class Predicate>
-std::ptrdiff_t count_columns(Device& device, const GridBlock<T> g, Predicate predicate) {
+void count_columns(Device& device, const GridBlock<T> g, Predicate predicate) {
     sum_rows<1, double>(
         device, 1, g.columns(),
         [=] GROKRFM_BODY(std::ptrdiff_t, std::ptrdiff_t c, Sums<double, 1>& sums) {
@@ -136,9 +136,6 @@ std::ptrdiff_t count_columns(Device& device, const GridBlock<T> g, Predicate pre
         [=] GROKRFM_BODY(std::ptrdiff_t, const Sums<double, 1>& sums) {
             *g.count = sums.value[0];
         });
-    double count = 0;
-    device.read(g.count, &count, sizeof count);
-    return static_cast<std::ptrdiff_t>(count);
 }
 
 // Whether all starts are zero: an application of the kernel is more than a look.
@@ -155,8 +152,9 @@ bool starts_at_zero(Device& device, const GridBlock<T> g) {
     sum_parts<1>(device, g, [=] GROKRFM_BODY(std::ptrdiff_t c, const Sums<double, 1>& sums) {
         g.energy[c] = sums.value[0];
     });
-    return count_columns(device, g,
-                         [=] GROKRFM_BODY(std::ptrdiff_t c) { return g.energy[c] > 0; }) == 0;
+    count_columns(device, g, [=] GROKRFM_BODY(std::ptrdiff_t c) { return g.energy[c] > 0; });
+    device.ask(g.count);
+    return device.answer() == 0;
 }
 
 // Scales the predicted solution of every column, and its outputs, to the smallest error in the
@@ -295,37 +293,53 @@ void end_pass(Device& device, const GridBlock<T> g) {
 }
 
 template <class T>
-bool any_open(Device& device, const GridBlock<T> g) {
-    return count_columns(device, g, [=] GROKRFM_BODY(std::ptrdiff_t c) { return g.is_open(c); }) >
-           0;
+void count_open(Device& device, const GridBlock<T> g) {
+    count_columns(device, g, [=] GROKRFM_BODY(std::ptrdiff_t c) { return g.is_open(c); });
 }
+
+template <class T>
+void put_step(Device& device, const GridBlock<T> g) {
+    precondition(device, g);
+    turn(device, g);
+    {
+        const Device::Rounding products(device);
+        apply_to_summed(device, g, g.direction, g.image);
+    }
+    choose_step(device, g);
+    take_step(device, g);
+    count_open(device, g);
+}
+
+// A look costs some 30 us, since the device runs dry meanwhile; a step too many costs one of about
+// 30 of a pass. At 50 Tflop/s they cost the same where a step has so many flops.
+constexpr double short_step_flops = 5e10;
 
 // A pass: at most so many steps, at least one; returns how many.
 template <class T>
-int iterate(Device& device, const GridBlock<T> g, int most) {
-    const auto p = static_cast<double>(g.p);
-    const int look_every = 10 * p * p * p * static_cast<double>(g.columns()) > 1e9 ? 1 : 2;
+int iterate(Device& device, const GridBlock<T> g, int most, bool looks_late,
+            Device::Repeated& step) {
     take_step(device, g);  // of length 0: scales the residual
     for (int done = 1;; ++done) {
-        precondition(device, g);
-        turn(device, g);
-        {
-            const Device::Rounding products(device);
-            apply_to_summed(device, g, g.direction, g.image);
-        }
-        choose_step(device, g);
-        take_step(device, g);
-        if (done == most || (done % look_every == 0 && !any_open(device, g))) return done;
+        step();
+        if (looks_late && done > 1 && device.answer() == 0) return done;
+        if (done == most) return done;
+        device.ask(g.count);
+        if (!looks_late && device.answer() == 0) return done;
     }
 }
 
 // Pass by pass. Leaves the outputs in `image`.
 template <class T>
 void solve(Device& device, const GridBlock<T> g, int most) {
+    const auto p = static_cast<double>(g.p);
+    const bool is_short = 10 * p * p * p * static_cast<double>(g.columns()) < short_step_flops;
+    Device::Repeated step(device, [&device, g] { put_step(device, g); });
     while (most > 0) {
         begin_pass(device, g);
-        if (!any_open(device, g)) return;
-        most -= iterate(device, g, most);
+        count_open(device, g);
+        device.ask(g.count);
+        if (device.answer() == 0) return;
+        most -= iterate(device, g, most, is_short, step);
         evaluate(device, g);
         end_pass(device, g);
     }

@@ -6,6 +6,7 @@ import ctypes
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ def library_addresses(routines: list[str]) -> dict[str, int]:
 
 
 class CudaOperations(ArrayNetworks):
-    """Operations in CUDA on CuPy arrays, float32 or float64, on CuPy's current stream.
+    """Operations in CUDA on CuPy arrays, float32 or float64, in the order of CuPy's current stream.
 
     Arrays stay on the device, work memory comes from CuPy's pool. Networks have the array source.
 
@@ -73,13 +74,24 @@ class CudaOperations(ArrayNetworks):
     @contextmanager
     def _place(self) -> Iterator[Any]:
         """Where one call of the library runs; calls of several Python threads take turns."""
-        stream = 0 if self.device.xp is np else self.device.xp.cuda.get_current_stream().ptr
         with self._lock:
             yield self._library.Place(
                 self._handle,
-                stream,
+                self._stream(),
                 lambda size: self.device.xp.empty(size, dtype=self.device.xp.uint8),
             )
+
+    def _stream(self) -> int:
+        if self.device.xp is np:
+            return 0
+        return int(self.device.xp.cuda.get_current_stream().ptr or self._beside_default.ptr)
+
+    @cached_property
+    def _beside_default(self) -> Any:
+        """A stream that waits for the default one, which is 0, and that one for it; unlike that one
+        it can be recorded.
+        """
+        return self.device.xp.cuda.Stream(non_blocking=False)
 
     def _once(self, what: str, array: Any, make: Any) -> Any:
         """Return make(array), made anew only for another array than the last time.
