@@ -89,7 +89,6 @@ class Device {
     std::uintptr_t stream() const { return stream_; }
 
     void clear(void* data, std::size_t bytes);
-    void copy(const void* from, void* to, std::size_t bytes);
     // Copies to the host and waits for everything put on the stream so far.
     void read(const void* from, void* to, std::size_t bytes);
     // Asks for a number on the device. The answer waits for the question alone, not for what was

@@ -106,12 +106,6 @@ void Device::clear(void* data, std::size_t bytes) {
     check(cudaMemsetAsync(data, 0, bytes, reinterpret_cast<cudaStream_t>(stream_)), "memset");
 }
 
-void Device::copy(const void* from, void* to, std::size_t bytes) {
-    check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice,
-                          reinterpret_cast<cudaStream_t>(stream_)),
-          "copy on the device");
-}
-
 void Device::read(const void* from, void* to, std::size_t bytes) {
     const auto as_stream = reinterpret_cast<cudaStream_t>(stream_);
     check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, as_stream), "copy to the host");

@@ -37,10 +37,6 @@ void Device::clear(void* data, std::size_t bytes) {
     std::memset(data, 0, bytes);
 }
 
-void Device::copy(const void* from, void* to, std::size_t bytes) {
-    std::memcpy(to, from, bytes);
-}
-
 void Device::read(const void* from, void* to, std::size_t bytes) {
     std::memcpy(to, from, bytes);
 }

@@ -90,9 +90,7 @@ struct GridBlock {
 
     Factor<T> grid(const T* v) const { return {'N', v, pitch, p * m * pitch}; }
     Factor<T> wide(const T* v) const { return {'N', v, m * pitch, p * m * pitch}; }
-    Factor<T> matrix(const T* a, std::ptrdiff_t offset = 0) const {
-        return {'N', a + offset, w, w * w};
-    }
+    Factor<T> matrix(const T* a) const { return {'N', a, w, w * w}; }
     Factor<T> transposed(Factor<T> factor) const {
         factor.op = 'T';
         return factor;

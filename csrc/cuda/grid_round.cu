@@ -7,14 +7,14 @@
 // and the p x p arrays of a round, those of the eigenvalue problem and of the array source among
 // them, at most 200:
 //
-//              solutions kept, and one for     block of classes,     p x p     together
-//              the dual coefficients           at most 4.3 GB        arrays
-//   p = 997    7 of 1.98 GB = 13.9 GB          111: 4.1 GB           .8 GB     19 GB
-//   p = 1999   4 of 15.98 GB = 63.9 GB         26: 4.2 GB            3.2 GB    71 GB
+//              solutions kept         block of classes,     p x p     together
+//                                     at most 4.3 GB        arrays
+//   p = 997    6 of 1.98 GB = 11.9    111: 4.1 GB           .8 GB     17 GB
+//   p = 1999   4 of 15.98 GB = 63.9   26: 4.2 GB            3.2 GB    71 GB
 //
-// Both fit into 80 GB: at p = 1999 three solutions are kept instead of six, as GridMachine decides
-// by the free memory. Larger blocks would buy nothing: the long side of a block's products is m p,
-// over 40,000.
+// Both fit into 80 GB: at p = 1999 four solutions are kept instead of six, as
+// ConjugateGradientMachine decides by the free memory. Larger blocks would buy nothing: the long
+// side of a block's products is m p, over 40,000.
 #include "../grid_round.h"
 #include "grid_solver.h"
 
@@ -29,7 +29,7 @@ struct RoundArrays {
     T *s11, *s12, *s22;  // runs x p x pitch
     T* line_products;    // runs x w x w
     double *row_products, *class_products;
-    double* squares;  // runs x p x 2: of the outputs on training and test pairs, by row
+    double* score_squares;  // runs x p x 2: of the outputs on training and test pairs, by row
 
     RoundArrays(Arena& arena, const GridRuns<T>& all, std::ptrdiff_t m) : g{} {
         const std::ptrdiff_t pitch = (all.p + lanes - 1) / lanes * lanes, w = 2 * pitch;
@@ -51,7 +51,7 @@ struct RoundArrays {
         g.parts = arena.take<T>(2 * runs * all.p * m);
         row_products = arena.take<double>(runs * all.p * m * most_depth);
         class_products = arena.take<double>(runs * m * most_depth);
-        squares = arena.take<double>(runs * all.p * 2);
+        score_squares = arena.take<double>(runs * all.p * 2);
         g.solves = arena.take<ConjugateGradients>(runs * m);
         g.energy = arena.take<double>(runs * m), g.norm_sum = arena.take<double>(runs * m);
         g.step = arena.take<T>(runs * m), g.factor = arena.take<T>(runs * m);
@@ -215,7 +215,7 @@ void finish(Device& device, const RoundArrays<T>& arrays, const GridRuns<T>& all
         zqz[row * d + j] = sum + products[at] * g.moment[at];
     });
     double *train = all.train_squares, *test = all.test_squares;
-    const double* squares = arrays.squares;
+    const double* squares = arrays.score_squares;
     sum_rows<2, double>(
         device, g.runs, p,
         [=] GROKRFM_BODY(std::ptrdiff_t run, std::ptrdiff_t x, Sums<double, 2>& sums) {
@@ -240,22 +240,6 @@ void report(Device& device, const GridBlock<T> g, const GridRuns<T>& all, std::p
     });
 }
 
-// Columns of a block: as many as the budget holds, but one at least.
-template <class T>
-std::ptrdiff_t block_columns(const GridRuns<T>& all, std::size_t budget) {
-    std::ptrdiff_t m = 1;
-    const auto fits = [&](std::ptrdiff_t columns) {
-        Arena count;
-        const RoundArrays<T> arrays(count, all, columns);
-        return count.used() <= budget;
-    };
-    for (std::ptrdiff_t above = std::max(all.classes, all.target_count) + 1; above - m > 1;) {
-        const std::ptrdiff_t middle = (m + above) / 2;
-        (fits(middle) ? m : above) = middle;
-    }
-    return m;
-}
-
 // Classes or targets, in blocks whose sizes differ by one at most.
 struct Division {
     Division(std::ptrdiff_t first_column, std::ptrdiff_t columns, std::ptrdiff_t most)
@@ -265,6 +249,20 @@ struct Division {
 
     std::ptrdiff_t first, count, blocks;
 };
+
+// Into blocks of as many columns as the budget holds, but one at least.
+template <class T>
+Division divide(const GridRuns<T>& all, std::ptrdiff_t first, std::ptrdiff_t columns,
+                std::size_t budget) {
+    std::ptrdiff_t m = 1;
+    for (std::ptrdiff_t above = columns + 1; above - m > 1;) {
+        const std::ptrdiff_t middle = (m + above) / 2;
+        Arena count;
+        const RoundArrays<T> arrays(count, all, middle);
+        (count.used() <= budget ? m : above) = middle;
+    }
+    return {first, columns, m};
+}
 
 // Solves for the columns of a block, from `first` on, and puts the solutions in their places.
 // Leaves them and their outputs.
@@ -297,9 +295,8 @@ void solve_block(Device& device, const RoundArrays<T>& arrays, const GridRuns<T>
 
 template <class T>
 void grid_round(Device& device, Arena& arena, const GridRuns<T>& all, std::size_t budget) {
-    const std::ptrdiff_t most = block_columns(all, budget);
-    const Division of_classes(0, all.classes, most);
-    const Division of_targets(all.classes, all.target_count, most);
+    const Division of_classes = divide(all, 0, all.classes, budget);
+    const Division of_targets = divide(all, all.classes, all.target_count, budget);
     RoundArrays<T> arrays(arena, all, std::max(of_classes.widest(), of_targets.widest()));
     if (arena.counting()) return;
     GridBlock<T>& g = arrays.g;
@@ -309,7 +306,7 @@ void grid_round(Device& device, Arena& arena, const GridRuns<T>& all, std::size_
     T* const sums[] = {arrays.s11, arrays.s12, arrays.s22};
     for (T* pairs : sums) clear(pairs, all.runs * g.p * g.pitch);
     clear(arrays.line_products, all.runs * g.w * g.w);
-    clear(arrays.squares, all.runs * g.p * 2);
+    clear(arrays.score_squares, all.runs * g.p * 2);
     clear(all.tz, all.runs * 4 * g.p * g.p);
     clear(all.t_squared, all.runs);
     clear(all.products, all.runs * all.depth);
@@ -332,7 +329,7 @@ void grid_round(Device& device, Arena& arena, const GridRuns<T>& all, std::size_
         if (all.max_iterations > 0)
             add_products(device, g, arrays.row_products, arrays.class_products, all.depth,
                          all.products);
-        add_scores(device, g, all, arrays.squares);
+        add_scores(device, g, all, arrays.score_squares);
         add_moments(device, arrays);
         if (g.form.norms != 0) add_norm_moments(device, g, all.tz, all.t_squared);
     }
@@ -346,18 +343,22 @@ void grid_round(Device& device, Arena& arena, const GridRuns<T>& all, std::size_
 }
 
 template <class T>
-std::size_t grid_round_bytes(std::ptrdiff_t p, std::ptrdiff_t columns, std::size_t budget) {
+std::size_t grid_round_bytes(std::ptrdiff_t p, std::ptrdiff_t classes, std::ptrdiff_t targets,
+                             std::size_t budget) {
     GridRuns<T> all{};
-    all.runs = 1, all.p = p, all.classes = columns;
+    all.runs = 1, all.p = p;
+    const std::ptrdiff_t widest = std::max(divide(all, 0, classes, budget).widest(),
+                                           divide(all, classes, targets, budget).widest());
     Arena count;
-    const Division division(0, columns, block_columns(all, budget));
-    const RoundArrays<T> arrays(count, all, division.widest());
+    const RoundArrays<T> arrays(count, all, widest);
     return count.used();
 }
 
 template void grid_round(Device&, Arena&, const GridRuns<float>&, std::size_t);
 template void grid_round(Device&, Arena&, const GridRuns<double>&, std::size_t);
-template std::size_t grid_round_bytes<float>(std::ptrdiff_t, std::ptrdiff_t, std::size_t);
-template std::size_t grid_round_bytes<double>(std::ptrdiff_t, std::ptrdiff_t, std::size_t);
+template std::size_t grid_round_bytes<float>(std::ptrdiff_t, std::ptrdiff_t, std::ptrdiff_t,
+                                              std::size_t);
+template std::size_t grid_round_bytes<double>(std::ptrdiff_t, std::ptrdiff_t, std::ptrdiff_t,
+                                              std::size_t);
 
 }  // namespace grokrfm::cuda

@@ -197,10 +197,10 @@ void grid_round_binding(const Place& at, std::size_t budget, const py::object& f
     });
 }
 
-std::size_t grid_round_bytes_binding(std::ptrdiff_t p, std::ptrdiff_t columns, int itemsize,
-                                     std::size_t budget) {
-    return itemsize == sizeof(float) ? grid_round_bytes<float>(p, columns, budget)
-                                     : grid_round_bytes<double>(p, columns, budget);
+std::size_t grid_round_bytes_binding(std::ptrdiff_t p, std::ptrdiff_t classes,
+                                     std::ptrdiff_t targets, int itemsize, std::size_t budget) {
+    return itemsize == sizeof(float) ? grid_round_bytes<float>(p, classes, targets, budget)
+                                     : grid_round_bytes<double>(p, classes, targets, budget);
 }
 
 py::dict build_info() {
@@ -248,6 +248,6 @@ PYBIND11_MODULE(GROKRFM_MODULE, m) {
           arg("zqz"), arg("tz"), arg("best"), arg("best_class"), arg("t_squared"),
           arg("train_squares"), arg("test_squares"), arg("products"), arg("iterations"),
           arg("residuals"));
-    m.def("grid_round_bytes", &grid_round_bytes_binding, arg("p"), arg("columns"), arg("itemsize"),
-          arg("budget"));
+    m.def("grid_round_bytes", &grid_round_bytes_binding, arg("p"), arg("classes"), arg("targets"),
+          arg("itemsize"), arg("budget"));
 }

@@ -83,8 +83,9 @@ struct GridRuns {
 template <class T>
 void grid_round(Device& device, Arena& arena, const GridRuns<T>& runs, std::size_t budget);
 
-// The work memory of a round of one run, for columns of one kind.
+// The work memory of a round of one run.
 template <class T>
-std::size_t grid_round_bytes(std::ptrdiff_t p, std::ptrdiff_t columns, std::size_t budget);
+std::size_t grid_round_bytes(std::ptrdiff_t p, std::ptrdiff_t classes, std::ptrdiff_t targets,
+                             std::size_t budget);
 
 }  // namespace grokrfm::cuda

@@ -272,8 +272,11 @@ def test_accuracy_curve_of_an_emulated_run_in_single_precision(emulated_backend)
 
 
 @pytest.mark.parametrize("compiled", [True, False], ids=["cuda", "cupy"])
-@pytest.mark.parametrize("kernel, solver", [("general_quadratic", "cg"), ("gaussian", "cholesky")])
-def test_an_emulated_run_stays_on_the_device(compiled, kernel, solver, monkeypatch):
+@pytest.mark.parametrize(
+    "kernel, solver, classes",
+    [("general_quadratic", "cg", None), ("quadratic", "cg", 4), ("gaussian", "cholesky", None)],
+)
+def test_an_emulated_run_stays_on_the_device(compiled, kernel, solver, classes, monkeypatch):
     """With arrays that do not mix with the host's: what would fail under CuPy alone."""
     with pytest.raises(TypeError, match="array of the host"):
         xp.ones(2) + np.ones(2)
@@ -283,7 +286,8 @@ def test_an_emulated_run_stays_on_the_device(compiled, kernel, solver, monkeypat
     monkeypatch.setattr("grokrfm.rfm.many.make_operations", lambda backend: operations)
     monkeypatch.setattr(ArrayOperations, "_linalg", lambda self: DeviceModule(scipy.linalg))
     split = ModularTask("x+y", 11).split(0.5, 0)
-    options = {"kernel": kernel, "solver": solver, "iterations": 2, "dtype": "float64"}
+    options = {"kernel": kernel, "solver": solver, "agop_classes": classes}
+    options |= {"iterations": 2, "dtype": "float64"}
     models = [RFMClassifier(11, backend=name, **options) for name in ("cuda", "cuda", "numpy")]
     fit_many(models[:2], [split, split])
     monkeypatch.undo()

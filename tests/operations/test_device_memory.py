@@ -55,9 +55,28 @@ def test_no_kernel_matrix_at_p_997(kernel, asking):
         assert caught.value.args[0] < 1e9
 
 
+def test_dual_coefficients_need_room_on_the_host(monkeypatch):
+    p = 1999
+    settings, data = run_of(p, solver="cg")
+    operations = emulated_operations()
+    operations.device = SimpleNamespace(xp=None, available_bytes=lambda: 80e9)
+    need = p * (p * p // 2) * 4 + 2 * settings.matrices_held * (2 * p) ** 2 * 4
+    for available in (need, need - 1):
+        monkeypatch.setattr(memory, "available_bytes", lambda available=available: available)
+        if available == need:
+            require_memory(settings, "cg", [data], operations)
+        else:
+            with pytest.raises(MemoryError, match=r"a run with solver 'cg'"):
+                require_memory(settings, "cg", [data], operations)
+
+
 def sampled_run(p, classes, pairs):
+    return run_of(p, agop_classes=classes, eval_pairs=pairs)
+
+
+def run_of(p, **options):
     """Settings and data of a run in float32, by their sizes alone."""
-    model = RFMClassifier(p, agop_classes=classes, eval_pairs=pairs, keep_features="last")
+    model = RFMClassifier(p, keep_features="last", **options)
     n = p * p // 2
     sizes = {"train": range(n), "test": range(p * p - n), "modulus": p, "dimension": 2 * p}
     return model.check_parameters(), SimpleNamespace(**sizes, n_classes=p)
@@ -80,18 +99,25 @@ def test_a_dozen_classes_and_16_pairs_fit_into_80_gb(p, most, monkeypatch):
         need(on_device - 1)
 
 
-def test_a_round_asks_for_what_is_announced_of_it(asking):
-    p, classes, pairs = 997, 12, 16
+@pytest.mark.parametrize("classes, pairs", [(12, 16), (20, 27)])
+def test_a_round_asks_for_what_is_announced_of_it(classes, pairs, asking, monkeypatch):
+    """Blocks of 25 columns at most: the 27 pairs take two of 13 and 14, the classes one."""
+    p = 997
+    monkeypatch.setattr(asking, "block_bytes", library().grid_round_bytes(p, 25, 0, 4, 1 << 40))
     square, labels = np.zeros((2 * p, 2 * p), "float32"), np.full((p, p), -1, np.int32)
     labels[0, 0] = 0
     problem = GridProblem(square, (3.0, 0, 0), 0.0, labels, labels, square, square, 1e-3, 9, [])
     solutions, targets = (np.zeros((k, 1, 1), "float32") for k in (classes + pairs, pairs))
     with pytest.raises(Asked) as caught:
         asking.grid_round(problem, solutions, np.zeros((p, p), "float32"), targets=targets[:, 0])
-    budget = asking.block_bytes
-    assert caught.value.args[0] == library().grid_round_bytes(p, pairs, 4, budget) < budget
-    assert library().grid_round_bytes(p, 500, 4, budget) < budget
-    assert library().grid_round_bytes(p, 1, 8, 0) > 2 * p * p * 8
+    shared = 80 * p * p * 4
+    assert caught.value.args[0] == asking.column_bytes(p, classes, pairs, 4) - shared
+
+
+def test_columns_in_flight_take_the_budget_if_they_fit():
+    p, budget = 997, CudaOperations.block_bytes
+    assert library().grid_round_bytes(p, 500, 0, 4, budget) < budget
+    assert library().grid_round_bytes(p, 1, 0, 8, 0) > 2 * p * p * 8
 
 
 @pytest.mark.parametrize("operation, kernel", [("x+y", "quadratic"), ("x*y", "general_quadratic")])

@@ -33,7 +33,9 @@ def machine(monkeypatch):
         )
         cupy = None
         if devices is not None:
-            runtime = SimpleNamespace(getDeviceCount=devices, CUDARuntimeError=RuntimeError)
+            runtime = SimpleNamespace(
+                getDeviceCount=devices, getDevice=lambda: 0, CUDARuntimeError=RuntimeError
+            )
             cupy = SimpleNamespace(cuda=SimpleNamespace(runtime=runtime))
         monkeypatch.setitem(sys.modules, "cupy", cupy)
 
@@ -65,7 +67,7 @@ def test_an_install_without_nvcc_where_there_is_a_gpu(machine, trace):
     assert UNSEEN not in refusal()
 
 
-def test_a_build_with_the_extension_where_there_is_no_gpu(machine):
+def test_a_build_with_the_extension_where_there_is_no_gpu(machine, monkeypatch):
     machine(extension=True)
     assert "CuPy is missing" in refusal() and UNSEEN in refusal()
     assert "CuPy is missing" in refusal("cupy")
@@ -79,7 +81,19 @@ def test_a_build_with_the_extension_where_there_is_no_gpu(machine):
     assert "CUDA finds no GPU that it can use: it counts 0 devices" in refusal()
     assert "Of one there is libcuda, /dev/nvidia0" in refusal()
     machine("libcuda", extension=True, devices=lambda: 1)
+    monkeypatch.setattr(backends, "_cuda_operations", lambda tf32: None)
     assert missing_backends() == {}
+
+
+@pytest.mark.parametrize("error", [ImportError, RuntimeError])
+def test_libraries_that_do_not_do_are_an_obstacle(machine, monkeypatch, error):
+    def fails(tf32):
+        raise error("no cusolverDnXsyevBatched")
+
+    machine("libcuda", extension=True, devices=lambda: 1)
+    monkeypatch.setattr(backends, "_cuda_operations", fails)
+    assert refusal().endswith("cannot be had: no cusolverDnXsyevBatched")
+    assert set(missing_backends()) == {"cuda"}
 
 
 def test_info_says_the_same(machine, run):

@@ -56,7 +56,7 @@ def make_operations(backend: str) -> Operations:
     elif reason := obstacle(backend):
         raise RuntimeError(f"backend: '{backend}' cannot be had: {reason}")
     if backend in ("cuda", "cuda-tf32"):
-        return _once(backend, lambda: _cuda_operations(backend == "cuda-tf32"))
+        return _cuda_operations(backend == "cuda-tf32")
     if backend == "cupy":
         return ArrayOperations(_import_cupy())
     return _once(backend, _cpp_operations) if backend == "cpp" else ArrayOperations()
@@ -80,9 +80,9 @@ def array_backend(backend: str) -> str:
     return backend
 
 
-def _once(backend: str, make: Callable[[], Operations]) -> Operations:
+def _once(name: str, make: Callable[[], Operations]) -> Operations:
     """Operations that are made once in a process, whichever of its threads comes first."""
-    return _made[backend] if backend in _made else _made.setdefault(backend, make())
+    return _made[name] if name in _made else _made.setdefault(name, make())
 
 
 class FittedBackend:
@@ -134,7 +134,14 @@ def obstacle(backend: str) -> str | None:
         count = cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:
         return gpu.no_device(str(error))
-    return None if count > 0 else gpu.no_device("it counts 0 devices")
+    if count == 0:
+        return gpu.no_device("it counts 0 devices")
+    if backend != "cupy":
+        try:
+            _cuda_operations(backend == "cuda-tf32")
+        except (ImportError, RuntimeError) as error:  # of a library, or of the driver
+            return str(error)
+    return None
 
 
 def missing_backends() -> dict[str, str]:
@@ -150,11 +157,17 @@ def _cpp_operations() -> Operations:
 
 
 def _cuda_operations(tf32: bool) -> Operations:
-    from .. import _cuda  # it may not have been built
-    from .cuda import CudaOperations, library_addresses
+    """Of the current GPU, to which the handles of the libraries belong."""
+    cupy = _import_cupy()
 
-    addresses = library_addresses(_cuda.Device.routine_names())
-    return CudaOperations(_cuda, _cuda.Device(addresses, tf32), _import_cupy())
+    def make() -> Operations:
+        from .. import _cuda  # it may not have been built
+        from .cuda import CudaOperations, library_addresses
+
+        addresses = library_addresses(_cuda.Device.routine_names())
+        return CudaOperations(_cuda, _cuda.Device(addresses, tf32), cupy)
+
+    return _once(f"cuda {cupy.cuda.runtime.getDevice()} {tf32}", make)
 
 
 def _import_cupy() -> Any:

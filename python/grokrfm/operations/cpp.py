@@ -87,8 +87,9 @@ class CppOperations(Operations):
         with self.device.own_threads() as threads:
             return _cpu.agop(kernel, M, train, dual_coefficients, centred, threads)
 
-    def column_bytes(self, modulus: int, columns: int, itemsize: int) -> int:
-        return (80 + 26 * min(self._host.threads, max(columns, 1))) * modulus**2 * itemsize
+    def column_bytes(self, modulus: int, classes: int, targets: int, itemsize: int) -> int:
+        in_flight = min(self._host.threads, max(classes + targets, 1))
+        return (80 + 26 * in_flight) * modulus**2 * itemsize
 
     def grid_round(
         self,

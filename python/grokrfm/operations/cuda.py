@@ -88,9 +88,7 @@ class CudaOperations(ArrayNetworks):
 
     @cached_property
     def _beside_default(self) -> Any:
-        """A stream that waits for the default one, which is 0, and that one for it; unlike that one
-        it can be recorded.
-        """
+        """A stream that can be recorded: it and the default one, which cannot, wait for another."""
         return self.device.xp.cuda.Stream(non_blocking=False)
 
     def _once(self, what: str, array: Any, make: Any) -> Any:
@@ -173,7 +171,7 @@ class CudaOperations(ArrayNetworks):
             slots.append((order, self.device.asarray(chunks, np.int32), int(longest)))
         return slots
 
-    def column_bytes(self, modulus: int, columns: int, itemsize: int) -> int:
+    def column_bytes(self, modulus: int, classes: int, targets: int, itemsize: int) -> int:
         """What the columns share, 80 p² numbers, and the columns in flight.
 
         Those are a block at a time, in float32 one by one from p = 5000 on: 13.9 GB at p = 9973,
@@ -181,7 +179,7 @@ class CudaOperations(ArrayNetworks):
         """
         shared = 80 * modulus**2 * itemsize
         in_flight: int = self._library.grid_round_bytes(
-            modulus, columns, itemsize, self.block_bytes
+            modulus, classes, targets, itemsize, self.block_bytes
         )
         return shared + in_flight
 
@@ -202,7 +200,11 @@ class CudaOperations(ArrayNetworks):
         xp = self.device.xp
         single = problem.feature_matrix.ndim == 2
         labels = problem.train_labels
-        ranks = self._once("ranks", labels, lambda grid: self._ranks(grid, solutions.shape[-1]))
+        ranks, most = self._once("ranks", labels, self._ranks)
+        if most > solutions.shape[-1]:
+            raise ValueError(
+                f"solutions: expected room for {most} training pairs, got {solutions.shape[-1]}"
+            )
         weights = xp.asarray(problem.prediction, dtype=np.float64)
         dtype = problem.feature_matrix.dtype
 
@@ -258,15 +260,14 @@ class CudaOperations(ArrayNetworks):
         available = self.device.available_bytes()
         return self.block_bytes if available is None else min(self.block_bytes, available * 9 // 10)
 
-    def _ranks(self, train_labels: Any, n: int) -> Any:
-        """Place of each training pair among those of its run, −1 off them."""
+    def _ranks(self, train_labels: Any) -> tuple[Any, int]:
+        """Place of each training pair among those of its run, −1 off them; the most of a run."""
         xp = self.device.xp
         known = train_labels >= 0
         flat = known.reshape(*known.shape[:-2], -1)
-        if int(flat.sum(axis=-1).max()) > n:
-            raise ValueError(f"solutions: expected room for every training pair, got {n}")
         ranks = xp.cumsum(flat, axis=-1, dtype=np.int32).reshape(known.shape) - 1
-        return xp.where(known, ranks, -1).astype(np.int32, copy=False)
+        ranks = xp.where(known, ranks, -1).astype(np.int32, copy=False)
+        return ranks, int(flat.sum(axis=-1).max())
 
     def matrix_power(self, G: Any, exponent: float) -> Any:
         """G^s, (d, d), or of a batch, (runs, d, d)."""

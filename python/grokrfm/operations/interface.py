@@ -95,7 +95,7 @@ class Operations(ABC):
         """G^s of a symmetric positive semidefinite G, computed in float64; the dtype of G."""
 
     @abstractmethod
-    def column_bytes(self, modulus: int, columns: int, itemsize: int) -> int:
+    def column_bytes(self, modulus: int, classes: int, targets: int, itemsize: int) -> int:
         """The p × p arrays of a round of so many columns, beside the vectors of the columns."""
 
     @abstractmethod

@@ -202,7 +202,7 @@ def _like(s: Any, result: Any, xp: Any) -> Any:
 
 def _cosine(s: Any, q_x: Any, q_z: Any, xp: Any) -> tuple[Any, Any, Any]:
     """Return √(q_x q_z), the cosine s/√(q_x q_z) and where neither norm is ≤ 0."""
-    positive = ~((q_x <= 0) | (q_z <= 0))  # NaN is
+    positive = xp.logical_not((q_x <= 0) | (q_z <= 0))  # NaN is
     norm = xp.sqrt(xp.where(positive, q_x * q_z, 1))
     return norm, xp.clip(s / norm, -1, 1), positive
 

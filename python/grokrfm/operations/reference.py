@@ -145,8 +145,8 @@ class ArrayOperations(ArrayNetworks):
         gradient_outer = M @ outer @ M / n
         return 0.5 * (gradient_outer + gradient_outer.T)
 
-    def column_bytes(self, modulus: int, columns: int, itemsize: int) -> int:
-        return (80 + 20 * columns) * modulus**2 * itemsize
+    def column_bytes(self, modulus: int, classes: int, targets: int, itemsize: int) -> int:
+        return (80 + 20 * (classes + targets)) * modulus**2 * itemsize
 
     def grid_round(
         self,

@@ -59,8 +59,12 @@ class ConjugateGradientMachine:
     def required_bytes(
         runs: Sequence[PairData], itemsize: int, operations: Operations, depth: int = 1
     ) -> int:
-        """Memory of a round: the last solutions, the dual coefficients at the end, p × p arrays."""
-        solutions = (depth + 1) * runs[0].n_classes * max(len(run.train) for run in runs)
+        """Memory of a round: the last solutions, p × p arrays; at the end dual coefficients.
+
+        Those of runs on a GPU go to the host.
+        """
+        copies = depth + (operations.device.xp is np)
+        solutions = copies * runs[0].n_classes * max(len(run.train) for run in runs)
         numbers = solutions + operations.grid_arrays * runs[0].modulus ** 2
         return len(runs) * numbers * itemsize + (16 << 20)
 

@@ -157,7 +157,8 @@ class GridEvaluator:
         def agop() -> Any:
             if draw is None:
                 return self.agop(M, sums)
-            return self.agop_of_draw(problem, solutions[..., draw.classes, :1, :], draw)
+            classes = self._operations.device.asarray(draw.classes, np.int64)
+            return self.agop_of_draw(problem, solutions[..., classes, :1, :], draw)
 
         figures = self._figures(sums)
         sums.products = figures[..., 10:]

@@ -27,9 +27,9 @@ def fit_many(
 ) -> list[RFMClassifier]:
     """Fit each model to its split, evaluated on the split's test pairs.
 
-    With the cuda backend and the cg solver, models of the same parameters go through their rounds
-    together, as many at a time as fill the GPU: the mode for curves over training fraction and
-    seed. Everything else runs one after the other. The results are those of
+    With the cuda backend and the cg solver, models of the same parameters that draw no classes go
+    through their rounds together, as many at a time as fill the GPU: the mode for curves over
+    training fraction and seed. Everything else runs one after the other. The results are those of
     ``model.fit(split)`` up to rounding; `seconds` in the history of runs that went together is
     their share of the common time.
 
@@ -94,9 +94,10 @@ def fit_many(
 
 def _runs_together(settings: Settings, run: Run, operations: Operations) -> int:
     """How many runs go together: one, or what one block of classes takes."""
-    grids = 13 * run.data.n_classes * run.data.modulus**2 * settings.dtype.itemsize
-    together = operations.batched and "switched" not in run.machine_state
-    return max(1, operations.block_bytes // grids) if together else 1
+    if not operations.batched or "switched" in run.machine_state:
+        return 1
+    p, classes, itemsize = run.data.modulus, run.data.n_classes, settings.dtype.itemsize
+    return max(1, operations.block_bytes // operations.column_bytes(p, classes, 0, itemsize))
 
 
 def _fit_together(
@@ -107,7 +108,7 @@ def _fit_together(
 ) -> None:
     """Fit models of the same parameters, in step if all take conjugate gradients."""
     solvers = [choose_solver(settings, run.data, operations) for run in runs]
-    together = len(runs) > 1 and set(solvers) == {"cg"} and not settings.few_columns
+    together = len(runs) > 1 and set(solvers) == {"cg"} and not settings.sampling
     together = together and quadratic_form(settings.kernel) is not None
     for step in [range(len(runs))] if together else [[i] for i in range(len(runs))]:
         try:

@@ -52,6 +52,8 @@ def require_memory(
     if operations.device.xp is np:
         need += kept
     else:
+        if not settings.few_columns:  # the dual coefficients
+            kept += runs[0].n_classes * sum(len(run.train) for run in runs) * itemsize
         on_host = memory.require(kept, memory.available_bytes(), purpose, advice)
     need = on_host + memory.require(need, operations.device.available_bytes(), purpose, advice)
     if settings.keep_every == 1 and one_run > KEPT_BYTES:

@@ -54,7 +54,7 @@ class SampledMachine:
         if on_the_grid:
             # Solutions of this round and of the last one, the targets; the inputs.
             numbers = (2 * columns + pairs + 2) * n
-            arrays = operations.column_bytes(p, columns, itemsize)
+            arrays = operations.column_bytes(p, classes, pairs, itemsize)
         else:
             numbers = (5 * columns + 12 * min(columns, BLOCK) + 500) * n + classes * len(data.test)
             arrays = 150 * p**2 * itemsize + operations.streamed_bytes
