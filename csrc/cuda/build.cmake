@@ -45,6 +45,7 @@ pybind11_add_module(_cuda NO_EXTRAS
   csrc/cuda/grid_round.cu
   csrc/cuda/kernel_matrix.cu
   csrc/cuda/matrix_power.cu
+  csrc/cuda/square_root.cu
   csrc/cuda/module.cpp)
 target_compile_options(_cuda PRIVATE
   $<$<COMPILE_LANGUAGE:CUDA>:--extended-lambda>

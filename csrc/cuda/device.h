@@ -2,9 +2,9 @@
 // factorisations. Two implementations: device_cuda.cu, and device_host.cpp, with which the test
 // suite runs the very same operations on the CPU. Loops over elements are in launch.h.
 //
-// Everything is asynchronous in the order of one stream; `read` and `answer` alone wait. Nothing here allocates
-// device memory: an operation takes what it needs from an arena, and the caller keeps that memory
-// for the stream until the work that was put on it is done.
+// Everything is asynchronous in the order of one stream; `read` and `answer` alone wait. Nothing
+// here allocates device memory: an operation takes what it needs from an arena, and the caller
+// keeps that memory for the stream until the work that was put on it is done.
 #pragma once
 
 #include <cstddef>

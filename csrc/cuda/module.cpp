@@ -123,6 +123,19 @@ int matrix_power_binding(const Place& at, const py::object& matrices, double exp
     });
 }
 
+// matrices, out: (runs, d, d), float32.
+double square_root_binding(const Place& at, const py::object& matrices, double floor,
+                           const py::object& out) {
+    const Array array = array_of(matrices, "matrices");
+    const auto* data = data_of<const float>(array, "matrices", {-1, -1, -1});
+    const std::ptrdiff_t batch = array.shape[0], d = array.shape[1];
+    data_of<const float>(array, "matrices", {batch, d, d});
+    float* result = data_of<float>(out, "out", {batch, d, d});
+    return run(at, [&](Arena& arena) {
+        return square_root(at.device, arena, data, d, batch, floor, result);
+    });
+}
+
 // The fields of GridRuns by name; arrays have a leading axis `runs`.
 void grid_round_binding(const Place& at, std::size_t budget, const py::object& feature_matrix,
                         const py::object& coarse, const py::object& moment,
@@ -240,6 +253,8 @@ PYBIND11_MODULE(GROKRFM_MODULE, m) {
     m.def("agop", &agop_binding, arg("at"), arg("kernel"), arg("feature_matrix"), arg("train"),
           arg("slots"), arg("dual_coefficients"), arg("centred"), arg("out"));
     m.def("matrix_power", &matrix_power_binding, arg("at"), arg("matrices"), arg("exponent"),
+          arg("out"));
+    m.def("square_root", &square_root_binding, arg("at"), arg("matrices"), arg("floor"),
           arg("out"));
     m.def("grid_round", &grid_round_binding, arg("at"), arg("budget"), arg("feature_matrix"),
           arg("coarse"), arg("moment"), arg("train_labels"), arg("test_labels"), arg("ranks"),

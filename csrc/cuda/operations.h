@@ -50,6 +50,12 @@ template <class T>
 int matrix_power(Device& device, Arena& arena, const T* matrices, std::ptrdiff_t d,
                  std::ptrdiff_t batch, double exponent, T* out);
 
+// Square roots of a batch of positive semidefinite d x d matrices, of eigenvalues sqrt(l + floor
+// ||G||). Returns how far, relatively, the traces of their squares are off at most; infinity where
+// there is none, as of a matrix with eigenvalues below -floor ||G||.
+double square_root(Device& device, Arena& arena, const float* matrices, std::ptrdiff_t d,
+                   std::ptrdiff_t batch, double floor, float* out);
+
 // Runs of one modulus in one sequence of launches. Arrays have a leading axis `runs`; solutions are
 // (runs, columns, depth, n), run r using the first of its pairs; `ranks` (runs, p, p) is the place
 // of a training pair among those of its run. The columns are the classes from first_class on, then

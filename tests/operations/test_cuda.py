@@ -33,6 +33,7 @@ from grokrfm.operations.cpp import CppOperations
 from grokrfm.operations.cuda import CudaOperations
 from grokrfm.operations.grid import GridProblem
 from grokrfm.operations.kernels import quadratic_form
+from grokrfm.operations.large import FLOORS
 from grokrfm.operations.reference import ArrayOperations
 from grokrfm.rfm.conjugate_gradients import ConjugateGradientMachine
 from grokrfm.rfm.evaluation import DenseEvaluator
@@ -106,6 +107,38 @@ def test_matrix_power(operations, ranks, exponent, dtype):
     G = (G + G.swapaxes(1, 2)) / 2
     check_power(OnHost(operations).matrix_power(G, exponent), G, exponent, dtype)
     check_power(OnHost(operations).matrix_power(G[0], exponent), G[0], exponent, dtype)
+
+
+@pytest.mark.parametrize("ranks", [[40], [40, 40, 25]])
+def test_square_roots_of_large_matrices(operations, ranks, monkeypatch):
+    """Those of the eigenvalues, each a little above its own, and symmetric to the last bit."""
+    rng = np.random.default_rng(8)
+    factors = [rng.normal(size=(40, rank)) * np.geomspace(1, 1e-2, rank) for rank in ranks]
+    G = np.stack([factor @ factor.T for factor in factors]).astype("float32")
+    G = (G + G.swapaxes(1, 2)) / 2
+    monkeypatch.setattr(CudaOperations, "root_rows", 39)
+    roots = OnHost(operations).matrix_power(G, 0.5)
+    np.testing.assert_array_equal(roots, roots.swapaxes(1, 2))
+    for matrix, root in zip(G.astype("float64"), roots, strict=True):
+        eigenvalues, vectors = np.linalg.eigh(matrix)
+        above = eigenvalues + FLOORS[0] * np.linalg.norm(matrix)
+        expected = (vectors * np.sqrt(above)) @ vectors.T
+        assert_close(root, expected.astype("float32"), 1e-6)
+    np.testing.assert_array_equal(OnHost(operations).matrix_power(G[0], 0.5), roots[0])
+
+
+@pytest.mark.parametrize("least", [-1e-7, -1e-3, 0.0])
+def test_square_roots_of_what_is_not_quite_semidefinite(operations, least, monkeypatch, caplog):
+    """A little below zero: the larger floor. Further, or zero itself: the eigenvectors."""
+    monkeypatch.setattr(CudaOperations, "root_rows", 0)
+    Q, _ = np.linalg.qr(np.random.default_rng(9).normal(size=(20, 20)))
+    eigenvalues = np.zeros(20) if least == 0 else np.append(np.linspace(0.1, 1, 19), least)
+    G = ((Q * eigenvalues) @ Q.T).astype("float32")
+    with caplog.at_level(logging.INFO, logger="grokrfm"):
+        root = OnHost(operations).matrix_power((G + G.T) / 2, 0.5)
+    assert ("took the eigenvectors" in caplog.text) == (least != -1e-7)
+    expected = (Q * np.maximum(eigenvalues, 0)) @ Q.T
+    assert_close(root @ root, expected.astype("float32"), 1e-5, 1.0)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,10 @@ import numpy as np
 from .device import Device
 from .grid import GridProblem, GridSums
 from .kernels import Kernel
+from .large import FLOORS
 from .reference import ArrayNetworks
+
+_logger = logging.getLogger("grokrfm")
 
 
 def library_addresses(routines: list[str]) -> dict[str, int]:
@@ -61,6 +65,7 @@ class CudaOperations(ArrayNetworks):
     compiled = True
     batched = True
     large_rows = 4000  # float64 would take tens of GB
+    root_rows = 1000  # of the largest float32 matrices whose square roots take eigenvectors
     grid_arrays = 200
     block_bytes = 4 << 30  # of a block of columns; its products are large long before that
     streamed_bytes = 512 << 20
@@ -270,10 +275,19 @@ class CudaOperations(ArrayNetworks):
         return ranks, int(flat.sum(axis=-1).max())
 
     def matrix_power(self, G: Any, exponent: float) -> Any:
-        """G^s, (d, d), or of a batch, (runs, d, d)."""
+        """G^s, (d, d), or of a batch, (runs, d, d).
+
+        By eigenvectors; the square root of large float32 matrices by Newton–Schulz steps, with
+        eigenvalues √(λ + ε) as in `large.square_root` but ε relative to the Frobenius norm.
+        """
         matrices = self.device.xp.ascontiguousarray(G if G.ndim == 3 else G[None])
         out = self.device.xp.empty_like(matrices)
         with self._place() as place:
+            if exponent == 0.5 and G.shape[-1] > self.root_rows and G.dtype == np.float32:
+                for floor in FLOORS:
+                    if self._library.square_root(place, matrices, floor, out) <= 1e-4:
+                        return out.reshape(G.shape)
+                _logger.info("matrix power: not semidefinite to float32; took the eigenvectors")
             failed = self._library.matrix_power(place, matrices, exponent, out) != 0
         if failed:
             raise np.linalg.LinAlgError("matrix power: the eigenvalues did not converge")
