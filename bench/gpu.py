@@ -164,17 +164,17 @@ def bounded(name, command, path, limit, environment):
         result = {"name": name, "status": "not run: no time left", "figures": {}}
         write(path, result)
         return result
-    began = time.monotonic()
+    began, clean = time.monotonic(), False
     with path.with_suffix(".log").open("w") as log:
         try:
             done = subprocess.run(
                 command, timeout=limit, stdout=log, stderr=log, env={**os.environ, **environment}
             )
-            ended = f"died, status {done.returncode}"
+            ended, clean = f"died, status {done.returncode}", done.returncode == 0
         except subprocess.TimeoutExpired:
             ended = f"timed out after {limit:.0f} s"
     result = read(path) if path.exists() else {"name": name, "status": ended, "figures": {}}
-    if result["status"] == "running":
+    if result["status"] == "running" or (result["status"] == "ok" and not clean):
         result["status"] = ended
     result["process_seconds"] = round(time.monotonic() - began, 1)
     write(path, result)
