@@ -143,7 +143,7 @@ def product_rate(xp, dtype, n=4096):
 
 def square_roots(note, backend="cuda", sizes=((1, 122), (256, 122), (1, 398), (1, 1994))):
     """Square roots of (count, rows) matrices of full rank in float32."""
-    ops = make_operations(backend)
+    ops, errors = make_operations(backend), []
     for count, d in sizes:
         if count > 1 and not ops.batched:
             continue
@@ -152,14 +152,20 @@ def square_roots(note, backend="cuda", sizes=((1, 122), (256, 122), (1, 398), (1
         G = G if count == 1 else ops.device.xp.stack([G] * count)
         took = seconds(ops.device.xp, lambda G=G: ops.matrix_power(G, 0.5), 3)
         root = ops.matrix_power(G, 0.5)
-        error = ops.device.xp.abs(root @ root - G).max() / ops.device.xp.abs(G).max()
-        note(**{f"{count} of d={d}": {"seconds": took, "error": float(error)}})
+        error = float(ops.device.xp.abs(root @ root - G).max() / ops.device.xp.abs(G).max())
+        errors.append(error)
+        note(**{f"{count} of d={d}": {"seconds": took, "error": error}})
+    assert all(error < 1e-4 for error in errors), errors
 
 
 def coarse_matrices(note, backend="cuda", sizes=((256, 122), (36, 262), (10, 398))):
     """Coarse matrices of (runs, rows) that go together, and the same by the general solve."""
-    ops = make_operations(backend)
-    xp = ops.device.xp
+    ops, errors = make_operations(backend), []
+    xp, to_numpy = ops.device.xp, ops.device.to_numpy
+
+    def solve(C, G):
+        return xp.linalg.solve(xp.eye(C.shape[-1], dtype=C.dtype) + C @ G, C)
+
     for count, d in sizes:
         C, G = (
             ops.device.asarray(
@@ -167,10 +173,13 @@ def coarse_matrices(note, backend="cuda", sizes=((256, 122), (36, 262), (10, 398
             )
             for seed in (0, 1)
         )
-        took = seconds(xp, lambda C=C, G=G: ops.damped_inverse(C, G), 3)
-        identity = xp.eye(d, dtype="float32")
-        solve = seconds(xp, lambda C=C, G=G, one=identity: xp.linalg.solve(one + C @ G, C), 3)
-        note(**{f"{count} of d={d}": {"seconds": took, "solve_seconds": solve}})
+        ways = partial(ops.damped_inverse, C, G), partial(solve, C, G)
+        took, solved = (seconds(xp, way, 3) for way in ways)
+        error = relative(*(to_numpy(way()) for way in ways))
+        errors.append(error)
+        figures = {"seconds": took, "solve_seconds": solved, "difference": error}
+        note(**{f"{count} of d={d}": figures})
+    assert all(error < 1e-3 for error in errors), errors
 
 
 def run(note, p, backend="cuda", stop=None, times=1, iterations=30, **options):
@@ -207,6 +216,7 @@ def run(note, p, backend="cuda", stop=None, times=1, iterations=30, **options):
             setup_seconds=reached[1] - reached[0] - columns["seconds"][0],
             gather_seconds=ended - reached[-1],
         )
+        assert stop is None or columns["test_accuracy"][-1] >= stop, f"accuracy {stop} not reached"
 
 
 def many_runs(note, p, count, backend="cuda", **options):
@@ -237,12 +247,14 @@ def tf32_run(note, p, backend="cuda-tf32", than="cuda", iterations=20):
     for name, noted in zip((than, backend), figures, strict=True):
         run(noted.update, p, backend=name, iterations=iterations, times=2)
     curves = [noted["curves"]["test_accuracy"] for noted in figures]
+    difference = float(np.abs(np.subtract(*curves)).max())
     note(
-        largest_difference_of_accuracy=float(np.abs(np.subtract(*curves)).max()),
+        largest_difference_of_accuracy=difference,
         largest_residual=figures[1]["largest_residual"],
         seconds=figures[1]["seconds"],
         seconds_without=figures[0]["seconds"],
     )
+    assert difference < 0.05
 
 
 def _grid(backend, p, dtype="float32"):
