@@ -36,10 +36,13 @@ class Curves:
     given: dict[str, Any] = field(default_factory=dict)
     network: bool = False
 
+    def fraction(self, p: int, scaled: float) -> float:
+        return float(round(scaled * p**self.power, 4))
+
     def run(self, p: int, scaled: float, seed: int) -> Experiment:
         """Describe a run."""
         given = {"modulus": p, "seed": seed, "stop_accuracy": 0.99, **self.given}
-        fraction = round(scaled * p**self.power, 4)
+        fraction = self.fraction(p, scaled)
         if self.network:
             return NetworkRun(train_fraction=fraction, epochs=EPOCHS, **given)
         return RFMRun(train_fraction=fraction, iterations=ROUNDS, **given)
@@ -80,7 +83,7 @@ _QUICK = {"x+y": {23, 43}, "x+y, network": {23}}
 
 def _series(settings: Settings) -> Series:
     return {
-        f"{curves.kind}; {p}; {scaled * p**curves.power:.4f}": [
+        f"{curves.kind}; {p}; {curves.fraction(p, scaled)}": [
             curves.run(p, scaled, seed) for seed in settings.seeds
         ]
         for curves in CURVES
