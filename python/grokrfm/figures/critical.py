@@ -142,7 +142,8 @@ def passed(data: Numbers, level: float) -> Thresholds:
 def plot_critical(data: Numbers, axes: Any = None) -> Any:
     """Accuracy over the fraction, its collapse, critical fractions and widths; 2 x 2 Axes."""
     axes = new_axes(2, 2, width=5.6, height=4.0) if axes is None else axes
-    law = _law(*_points(passed(data, 0.5), "x+y"))
+    found = passed(data, 0.5)
+    law = _law(*_points(found, *_kinds(found)["x+y"]))
     exponent = law[1] if law else -1 / 3
     curves = {p: of for (kind, p), of in accuracy_curves(data).items() if kind == "x+y"}
     for i, (p, (fractions, accuracies)) in enumerate(curves.items()):
@@ -169,19 +170,19 @@ def _law(p: NDArray[Any], r: NDArray[Any]) -> tuple[float, float, float] | None:
     return power_law(p, r) if len(set(p)) > 3 else None
 
 
-def _kinds(found: Thresholds) -> list[tuple[str, list[str]]]:
-    """Each kind with that of its sampled runs, if there is one."""
-    return [
-        (kind, [name for name in found if name == kind + DRAWN])
+def _kinds(found: Thresholds) -> dict[str, list[str]]:
+    """Of each kind itself and, if there is one, that of its sampled runs."""
+    return {
+        kind: [name for name in (kind, kind + DRAWN) if name in found]
         for kind in found
         if not kind.endswith(DRAWN)
-    ]
+    }
 
 
 def _plot_thresholds(data: Numbers, ax: Any) -> None:
     everywhere = passed(data, 0.5)
-    for i, (kind, drawn) in enumerate(_kinds(everywhere)):
-        p, r = _points(everywhere, kind, *drawn)
+    for i, (kind, names) in enumerate(_kinds(everywhere).items()):
+        p, r = _points(everywhere, *names)
         label = kind
         if fitted := _law(p, r):
             factor, exponent, error = fitted
@@ -189,7 +190,7 @@ def _plot_thresholds(data: Numbers, ax: Any) -> None:
             line = np.array([p.min(), p.max()])
             ax.plot(line, factor * line**exponent, color=f"C{i}", linewidth=1)
         ax.plot(*_points(everywhere, kind), "o", color=f"C{i}", markersize=3, label=label)
-        for name in drawn:
+        for name in names[1:]:
             ax.plot(*_points(everywhere, name), "o", color=f"C{i}", mfc="none", markersize=5)
     p, r = everywhere["x+y"]
     largest = max(moduli.max() for moduli, _ in everywhere.values())
@@ -215,10 +216,10 @@ def _plot_widths(data: Numbers, ax: Any) -> None:
     """Draw (r at 90 % − r at 10 %) / r at 50 %."""
     low, middle, high = (passed(data, level) for level in (0.1, 0.5, 0.9))
     widths = {kind: (p, (high[kind][1] - low[kind][1]) / r) for kind, (p, r) in middle.items()}
-    for i, (kind, drawn) in enumerate(_kinds(widths)):
+    for i, (kind, names) in enumerate(_kinds(widths).items()):
         p, width = widths[kind]
         ax.plot(p, width.mean(axis=0), "o-", color=f"C{i}", markersize=3, label=kind)
-        for name in drawn:
+        for name in names[1:]:
             p, width = widths[name]
             ax.plot(p, width.mean(axis=0), "o", color=f"C{i}", mfc="none", markersize=5)
     ax.set(xscale="log", xlabel="$p$", ylabel="width from 10 % to 90 % over $r_c$")
