@@ -140,7 +140,10 @@ def passed(data: Numbers, level: float) -> Thresholds:
 
 
 def plot_critical(data: Numbers, axes: Any = None) -> Any:
-    """Accuracy over the fraction, its collapse, critical fractions and widths; 2 x 2 Axes."""
+    """Accuracy over the fraction, its collapse, critical fractions and widths; 2 x 2 Axes.
+
+    Means of thresholds and widths are over the seeds that have one.
+    """
     axes = new_axes(2, 2, width=5.6, height=4.0) if axes is None else axes
     found = passed(data, 0.5)
     law = _law(*_points(found, *_kinds(found)["x+y"]))
@@ -163,6 +166,15 @@ def _points(found: Thresholds, *kinds: str) -> tuple[NDArray[Any], NDArray[Any]]
     each = [(np.broadcast_to(p, r.shape), r) for p, r in (found[kind] for kind in kinds)]
     p, r = (np.concatenate([np.ravel(part[i]) for part in each]) for i in (0, 1))
     return p[np.isfinite(r)], r[np.isfinite(r)]
+
+
+def _means(p: NDArray[Any], values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Moduli and means, (k,), of values (seeds, moduli): over the seeds that have one.
+
+    Moduli where none has are left out.
+    """
+    known = np.isfinite(values).any(axis=0)
+    return p[known], np.nanmean(values[:, known], axis=0)
 
 
 def _law(p: NDArray[Any], r: NDArray[Any]) -> tuple[float, float, float] | None:
@@ -192,17 +204,9 @@ def _plot_thresholds(data: Numbers, ax: Any) -> None:
         ax.plot(*_points(everywhere, kind), "o", color=f"C{i}", markersize=3, label=label)
         for name in names[1:]:
             ax.plot(*_points(everywhere, name), "o", color=f"C{i}", mfc="none", markersize=5)
-    p, r = everywhere["x+y"]
-    largest = max(moduli.max() for moduli, _ in everywhere.values())
-    wide = np.geomspace(p.min(), 1.5 * largest)
-    start = float(r[:, 0].mean())
-    for law, label in (
-        (np.ones_like(wide), "constant fraction"),
-        ((wide / p[0]) ** (-1 / 3), "$n \\propto p^{5/3}$"),
-        (np.log(wide) / wide / (np.log(p[0]) / p[0]), "$n \\propto p \\log p$"),
-    ):
-        ax.plot(wide, start * law, "--", color="0.6", linewidth=0.8)
-        ax.annotate(label, (wide[-1], start * law[-1]), fontsize=7, ha="right", va="bottom")
+    p, r = _means(*everywhere["x+y"])
+    if len(p):
+        _plot_guides(p[0], r[0], max(moduli.max() for moduli, _ in everywhere.values()), ax)
     ax.set(xscale="log", yscale="log", xlabel="$p$", ylabel="critical training fraction")
     _tick_moduli(everywhere, ax)
     ax.set_yticks(
@@ -212,20 +216,34 @@ def _plot_thresholds(data: Numbers, ax: Any) -> None:
     ax.legend(frameon=False, fontsize=7, loc="lower left")
 
 
+def _plot_guides(p: int, r: float, largest: int, ax: Any) -> None:
+    """Draw laws that agree at a modulus and its threshold."""
+    wide = np.geomspace(p, 1.5 * largest)
+    for law, label in (
+        (np.ones_like(wide), "constant fraction"),
+        ((wide / p) ** (-1 / 3), "$n \\propto p^{5/3}$"),
+        (np.log(wide) / wide / (np.log(p) / p), "$n \\propto p \\log p$"),
+    ):
+        ax.plot(wide, r * law, "--", color="0.6", linewidth=0.8)
+        ax.annotate(label, (wide[-1], r * law[-1]), fontsize=7, ha="right", va="bottom")
+
+
 def _plot_widths(data: Numbers, ax: Any) -> None:
-    """Draw (r at 90 % − r at 10 %) / r at 50 %."""
+    """Draw means of (r at 90 % − r at 10 %) / r at 50 %."""
     low, middle, high = (passed(data, level) for level in (0.1, 0.5, 0.9))
     widths = {kind: (p, (high[kind][1] - low[kind][1]) / r) for kind, (p, r) in middle.items()}
+    shown = []
     for i, (kind, names) in enumerate(_kinds(widths).items()):
-        p, width = widths[kind]
-        ax.plot(p, width.mean(axis=0), "o-", color=f"C{i}", markersize=3, label=kind)
+        p, width = _means(*widths[kind])
+        lines = ax.plot(p, width, "o-", color=f"C{i}", markersize=3, label=kind)
+        if len(p):
+            shown += lines
         for name in names[1:]:
-            p, width = widths[name]
-            ax.plot(p, width.mean(axis=0), "o", color=f"C{i}", mfc="none", markersize=5)
+            ax.plot(*_means(*widths[name]), "o", color=f"C{i}", mfc="none", markersize=5)
     ax.set(xscale="log", xlabel="$p$", ylabel="width from 10 % to 90 % over $r_c$")
     ax.set_ylim(bottom=0)
     _tick_moduli(middle, ax)
-    ax.legend(frameon=False, fontsize=7)
+    ax.legend(handles=shown, frameon=False, fontsize=7)
 
 
 def _tick_moduli(found: Thresholds, ax: Any) -> None:
