@@ -73,7 +73,8 @@ def test_rows_have_limits_and_keep_what_they_noted(tmp_path, monkeypatch):
 
     def result_of(code, limit):
         path.unlink(missing_ok=True)
-        program = f"import sys; sys.path.append({str(ROOT / 'bench')!r}); import gpu, time, os\n"
+        program = f"import sys; sys.path.append({str(ROOT / 'bench')!r})\n"
+        program += "import atexit, gpu, os, time\n"
         program += f"def call(note):\n    note(rounds=3)\n    {code}\n"
         program += f"sys.exit(gpu.record('some', call, {str(path)!r}))"
         return gpu.bounded("some", [sys.executable, "-c", program], path, limit, {"SET": "1"})
@@ -84,7 +85,10 @@ def test_rows_have_limits_and_keep_what_they_noted(tmp_path, monkeypatch):
         ("note(more=os.environ['SET'])", 60, "ok"),
         ("raise ValueError('of its own')", 60, "failed: ValueError: of its own"),
         ("os._exit(11)", 60, "died, status 11"),
+        ("os._exit(0)", 60, "died, status 0"),
         ("time.sleep(60)", 3, "timed out after 3 s"),
+        ("atexit.register(os.kill, os.getpid(), 9)", 60, "died, status -9"),
+        ("atexit.register(time.sleep, 60)", 3, "timed out after 3 s"),
     ):
         result = result_of(code, limit)
         assert result["status"] == status and result["figures"]["rounds"] == 3

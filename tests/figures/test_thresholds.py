@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
-from grokrfm.figures.critical import CURVES, accuracy_curves, passed, power_law
+from grokrfm.figures.critical import CURVES, accuracy_curves, passed, plot_critical, power_law
+from grokrfm.figures.panels import off_screen
 
 
 def curves(kinds):
@@ -44,6 +45,17 @@ def test_where_curves_pass():
     # A curve that begins above the level, or ends below, says nothing about where it passes.
     np.testing.assert_allclose(found["x+y"][1], [[0.42, np.nan], [0.4, np.nan]])
     np.testing.assert_allclose(found["x*y"][1], [[0.25], [0.25]])
+
+
+def test_means_are_over_the_seeds_that_have_one():
+    r, whole, low = (0.3, 0.4, 0.5), (0.0, 0.5, 1.0), (0.0, 0.1, 0.2)
+    kinds = {"x+y": {23: (r, [whole, low]), 43: (r, [low, low])}, "x*y": {23: (r, [low, low])}}
+    with off_screen():
+        _, _, thresholds, widths = plot_critical(curves(kinds)).flat
+    np.testing.assert_allclose(widths.lines[0].get_xydata(), [(23, 0.4)])
+    assert [text.get_text() for text in widths.get_legend().get_texts()] == ["x+y"]
+    for guide in thresholds.lines[-3:]:
+        np.testing.assert_allclose(guide.get_xydata()[0], (23, 0.4))
 
 
 @pytest.mark.parametrize("of", CURVES, ids=lambda of: f"{of.kind} {of.moduli[0]}")

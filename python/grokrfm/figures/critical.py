@@ -36,10 +36,13 @@ class Curves:
     given: dict[str, Any] = field(default_factory=dict)
     network: bool = False
 
+    def fraction(self, p: int, scaled: float) -> float:
+        return float(round(scaled * p**self.power, 4))
+
     def run(self, p: int, scaled: float, seed: int) -> Experiment:
         """Describe a run."""
         given = {"modulus": p, "seed": seed, "stop_accuracy": 0.99, **self.given}
-        fraction = round(scaled * p**self.power, 4)
+        fraction = self.fraction(p, scaled)
         if self.network:
             return NetworkRun(train_fraction=fraction, epochs=EPOCHS, **given)
         return RFMRun(train_fraction=fraction, iterations=ROUNDS, **given)
@@ -80,7 +83,7 @@ _QUICK = {"x+y": {23, 43}, "x+y, network": {23}}
 
 def _series(settings: Settings) -> Series:
     return {
-        f"{curves.kind}; {p}; {scaled * p**curves.power:.4f}": [
+        f"{curves.kind}; {p}; {curves.fraction(p, scaled)}": [
             curves.run(p, scaled, seed) for seed in settings.seeds
         ]
         for curves in CURVES
@@ -137,9 +140,13 @@ def passed(data: Numbers, level: float) -> Thresholds:
 
 
 def plot_critical(data: Numbers, axes: Any = None) -> Any:
-    """Accuracy over the fraction, its collapse, critical fractions and widths; 2 x 2 Axes."""
+    """Accuracy over the fraction, its collapse, critical fractions and widths; 2 x 2 Axes.
+
+    Means of thresholds and widths are over the seeds that have one.
+    """
     axes = new_axes(2, 2, width=5.6, height=4.0) if axes is None else axes
-    law = _law(*_points(passed(data, 0.5), "x+y"))
+    found = passed(data, 0.5)
+    law = _law(*_points(found, *_kinds(found)["x+y"]))
     exponent = law[1] if law else -1 / 3
     curves = {p: of for (kind, p), of in accuracy_curves(data).items() if kind == "x+y"}
     for i, (p, (fractions, accuracies)) in enumerate(curves.items()):
@@ -161,24 +168,33 @@ def _points(found: Thresholds, *kinds: str) -> tuple[NDArray[Any], NDArray[Any]]
     return p[np.isfinite(r)], r[np.isfinite(r)]
 
 
+def _means(p: NDArray[Any], values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Moduli and means, (k,), of values (seeds, moduli): over the seeds that have one.
+
+    Moduli where none has are left out.
+    """
+    known = np.isfinite(values).any(axis=0)
+    return p[known], np.nanmean(values[:, known], axis=0)
+
+
 def _law(p: NDArray[Any], r: NDArray[Any]) -> tuple[float, float, float] | None:
     """The power law of thresholds; none of fewer than four moduli."""
     return power_law(p, r) if len(set(p)) > 3 else None
 
 
-def _kinds(found: Thresholds) -> list[tuple[str, list[str]]]:
-    """Each kind with that of its sampled runs, if there is one."""
-    return [
-        (kind, [name for name in found if name == kind + DRAWN])
+def _kinds(found: Thresholds) -> dict[str, list[str]]:
+    """Of each kind itself and, if there is one, that of its sampled runs."""
+    return {
+        kind: [name for name in (kind, kind + DRAWN) if name in found]
         for kind in found
         if not kind.endswith(DRAWN)
-    ]
+    }
 
 
 def _plot_thresholds(data: Numbers, ax: Any) -> None:
     everywhere = passed(data, 0.5)
-    for i, (kind, drawn) in enumerate(_kinds(everywhere)):
-        p, r = _points(everywhere, kind, *drawn)
+    for i, (kind, names) in enumerate(_kinds(everywhere).items()):
+        p, r = _points(everywhere, *names)
         label = kind
         if fitted := _law(p, r):
             factor, exponent, error = fitted
@@ -186,19 +202,11 @@ def _plot_thresholds(data: Numbers, ax: Any) -> None:
             line = np.array([p.min(), p.max()])
             ax.plot(line, factor * line**exponent, color=f"C{i}", linewidth=1)
         ax.plot(*_points(everywhere, kind), "o", color=f"C{i}", markersize=3, label=label)
-        for name in drawn:
+        for name in names[1:]:
             ax.plot(*_points(everywhere, name), "o", color=f"C{i}", mfc="none", markersize=5)
-    p, r = everywhere["x+y"]
-    largest = max(moduli.max() for moduli, _ in everywhere.values())
-    wide = np.geomspace(p.min(), 1.5 * largest)
-    start = float(r[:, 0].mean())
-    for law, label in (
-        (np.ones_like(wide), "constant fraction"),
-        ((wide / p[0]) ** (-1 / 3), "$n \\propto p^{5/3}$"),
-        (np.log(wide) / wide / (np.log(p[0]) / p[0]), "$n \\propto p \\log p$"),
-    ):
-        ax.plot(wide, start * law, "--", color="0.6", linewidth=0.8)
-        ax.annotate(label, (wide[-1], start * law[-1]), fontsize=7, ha="right", va="bottom")
+    p, r = _means(*everywhere["x+y"])
+    if len(p):
+        _plot_guides(p[0], r[0], max(moduli.max() for moduli, _ in everywhere.values()), ax)
     ax.set(xscale="log", yscale="log", xlabel="$p$", ylabel="critical training fraction")
     _tick_moduli(everywhere, ax)
     ax.set_yticks(
@@ -208,20 +216,34 @@ def _plot_thresholds(data: Numbers, ax: Any) -> None:
     ax.legend(frameon=False, fontsize=7, loc="lower left")
 
 
+def _plot_guides(p: int, r: float, largest: int, ax: Any) -> None:
+    """Draw laws that agree at a modulus and its threshold."""
+    wide = np.geomspace(p, 1.5 * largest)
+    for law, label in (
+        (np.ones_like(wide), "constant fraction"),
+        ((wide / p) ** (-1 / 3), "$n \\propto p^{5/3}$"),
+        (np.log(wide) / wide / (np.log(p) / p), "$n \\propto p \\log p$"),
+    ):
+        ax.plot(wide, r * law, "--", color="0.6", linewidth=0.8)
+        ax.annotate(label, (wide[-1], r * law[-1]), fontsize=7, ha="right", va="bottom")
+
+
 def _plot_widths(data: Numbers, ax: Any) -> None:
-    """Draw (r at 90 % − r at 10 %) / r at 50 %."""
+    """Draw means of (r at 90 % − r at 10 %) / r at 50 %."""
     low, middle, high = (passed(data, level) for level in (0.1, 0.5, 0.9))
     widths = {kind: (p, (high[kind][1] - low[kind][1]) / r) for kind, (p, r) in middle.items()}
-    for i, (kind, drawn) in enumerate(_kinds(widths)):
-        p, width = widths[kind]
-        ax.plot(p, width.mean(axis=0), "o-", color=f"C{i}", markersize=3, label=kind)
-        for name in drawn:
-            p, width = widths[name]
-            ax.plot(p, width.mean(axis=0), "o", color=f"C{i}", mfc="none", markersize=5)
+    shown = []
+    for i, (kind, names) in enumerate(_kinds(widths).items()):
+        p, width = _means(*widths[kind])
+        lines = ax.plot(p, width, "o-", color=f"C{i}", markersize=3, label=kind)
+        if len(p):
+            shown += lines
+        for name in names[1:]:
+            ax.plot(*_means(*widths[name]), "o", color=f"C{i}", mfc="none", markersize=5)
     ax.set(xscale="log", xlabel="$p$", ylabel="width from 10 % to 90 % over $r_c$")
     ax.set_ylim(bottom=0)
     _tick_moduli(middle, ax)
-    ax.legend(frameon=False, fontsize=7)
+    ax.legend(handles=shown, frameon=False, fontsize=7)
 
 
 def _tick_moduli(found: Thresholds, ax: Any) -> None:
