@@ -1,8 +1,8 @@
 """The CUDA operations compiled for the host: all but the device layer is tested without a GPU.
 
 The sources of csrc/cuda are compiled as they are, with device_host.cpp in the place of
-device_cuda.cu: plain loops, SciPy's BLAS, NumPy arrays. Built once for each state of the sources
-and flags.
+device_cuda.cu: SciPy's BLAS, NumPy arrays. Loops are plain ones, or else those of a GPU on the lanes
+of lanes/cuda_runtime.h. Built once for each state of the sources and flags.
 """
 
 import hashlib
@@ -26,17 +26,20 @@ ROOT = Path(__file__).parent.parent
 SOURCES = ROOT / "csrc"
 # Of a sanitizer, say; what is loaded before Python for it is not meant for the compiler.
 FLAGS = os.environ.get("CXXFLAGS", "").split()
+LANES = ROOT / "tests" / "lanes"
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
 
 
-def _build():
+def _build(lanes):
     """Compile the extension unless these sources are compiled already; return its path."""
     name = os.environ.get("CXX", "c++")
     compiler = shutil.which(name)
     if compiler is None:
         pytest.skip(f"the CUDA operations compiled for the host need a C++ compiler, {name}")
     files = sorted(path for path in SOURCES.rglob("*") if path.suffix in (".h", ".cpp", ".cu"))
-    parts = [*(path.read_bytes() for path in files), *map(str.encode, FLAGS)]
+    flags = [*FLAGS, *(("-D__CUDACC__", f"-I{LANES}", "-includecuda_runtime.h") if lanes else ())]
+    read = [*files, *(LANES.iterdir() if lanes else ())]
+    parts = [*(path.read_bytes() for path in read), *map(str.encode, flags)]
     state = hashlib.sha256(b"".join(parts)).hexdigest()[:16]
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
     folder = ROOT / "build" / "emulated" / state
@@ -47,12 +50,12 @@ def _build():
     while True:  # one process builds, others wait for it
         try:
             with locked(folder):
-                return module if module.exists() else _compile(compiler, files, module)
+                return module if module.exists() else _compile(compiler, flags, files, module)
         except BlockingIOError:
             time.sleep(0.1)
 
 
-def _compile(compiler, files, module):
+def _compile(compiler, given, files, module):
     folder = module.parent
     flags = [
         "-std=c++17",
@@ -73,7 +76,7 @@ def _compile(compiler, files, module):
 
     def compile_one(source):
         target = folder / f"{source.parent.name}-{source.stem}.o"
-        command = [compiler, *flags, *FLAGS, "-x", "c++", "-c", str(source), "-o", str(target)]
+        command = [compiler, *flags, *given, "-x", "c++", "-c", str(source), "-o", str(target)]
         done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)
         assert done.returncode == 0, f"{source.name}:\n{done.stderr}"
         return str(target)
@@ -87,15 +90,15 @@ def _compile(compiler, files, module):
 
 
 @cache
-def library():
+def library(lanes=False):
     """The extension."""
-    spec = importlib.util.spec_from_file_location("_cuda_emulated", _build())
+    spec = importlib.util.spec_from_file_location("_cuda_emulated", _build(lanes))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-def emulated_operations(tf32=False):
+def emulated_operations(tf32=False, lanes=False):
     """CudaOperations on NumPy arrays."""
-    module = library()
+    module = library(lanes)
     return CudaOperations(module, module.Device({}, tf32), np)

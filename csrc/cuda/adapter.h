@@ -126,6 +126,13 @@ struct Place {
     py::object allocate;
 };
 
+inline void check_zones([[maybe_unused]] const Arena& arena) {
+#if defined(GROKRFM_EMULATED)
+    if (!arena.counting() && !arena.is_intact())
+        throw std::logic_error("an operation wrote beyond a part of its memory");
+#endif
+}
+
 // Runs body(arena) twice: to count the memory it takes, and with it. The GIL is released meanwhile.
 template <class Body>
 auto run(const Place& at, const Body& body) {
@@ -133,7 +140,14 @@ auto run(const Place& at, const Body& body) {
         const py::gil_scoped_release release;
         const std::lock_guard<std::mutex> lock(at.device.mutex);
         at.device.use_stream(at.stream);
-        return body(arena);
+        if constexpr (std::is_void_v<decltype(body(arena))>) {
+            body(arena);
+            check_zones(arena);
+        } else {
+            const auto result = body(arena);
+            check_zones(arena);
+            return result;
+        }
     };
     Arena count;
     locked(count);

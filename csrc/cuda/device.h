@@ -7,8 +7,10 @@
 // keeps that memory for the stream until the work that was put on it is done.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <map>
 #include <memory>
@@ -24,7 +26,11 @@ namespace grokrfm::cuda {
 class Arena {
  public:
     Arena() = default;
-    Arena(void* memory, std::size_t bytes) : memory_(static_cast<char*>(memory)), bytes_(bytes) {}
+    Arena(void* memory, std::size_t bytes) : memory_(static_cast<char*>(memory)), bytes_(bytes) {
+#if defined(GROKRFM_EMULATED)
+        std::memset(memory, untouched, bytes);  // NaN, whatever is read before it is written
+#endif
+    }
     bool counting() const { return memory_ == nullptr; }
     std::size_t used() const { return used_; }
 
@@ -34,14 +40,33 @@ class Arena {
         const std::size_t begin = used_;
         used_ +=
             (static_cast<std::size_t>(count) * sizeof(T) + alignment - 1) / alignment * alignment;
+#if defined(GROKRFM_EMULATED)
+        zones_.push_back(used_);
+        used_ += zone_bytes;
+#endif
         if (counting()) return reinterpret_cast<T*>(alignment);  // an address nobody reads
         if (used_ > bytes_) throw std::logic_error("an operation took more than it had counted");
         return reinterpret_cast<T*>(memory_ + begin);
     }
 
+#if defined(GROKRFM_EMULATED)
+    // Behind each part lies a zone that nobody is to write to.
+    bool is_intact() const {
+        return std::all_of(zones_.begin(), zones_.end(), [this](std::size_t zone) {
+            return std::all_of(memory_ + zone, memory_ + zone + zone_bytes,
+                               [](char byte) { return byte == static_cast<char>(untouched); });
+        });
+    }
+#endif
+
  private:
     char* memory_ = nullptr;
     std::size_t bytes_ = 0, used_ = 0;
+#if defined(GROKRFM_EMULATED)
+    static constexpr int untouched = 0xff;
+    static constexpr std::size_t zone_bytes = 256;
+    std::vector<std::size_t> zones_;
+#endif
 };
 
 // A row-major matrix of a product, op 'N' or 'T', `ld` from row to row, `stride` from one matrix of

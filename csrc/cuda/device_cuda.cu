@@ -138,8 +138,8 @@ Device::Repeated::Repeated(Device& device, std::function<void()> put)
 
 Device::Repeated::~Repeated() = default;
 
-// The first time loads the kernels, which a recording must not. Nothing is recorded from the default
-// stream.
+// The first time loads the kernels, which a recording must not. Nothing is recorded from the
+// default stream.
 void Device::Repeated::operator()() {
     const auto stream = reinterpret_cast<cudaStream_t>(device_.stream());
     if (recording_->calls++ == 0 || stream == nullptr || stream == cudaStreamLegacy) return put_();

@@ -357,7 +357,7 @@ std::size_t grid_round_bytes(std::ptrdiff_t p, std::ptrdiff_t classes, std::ptrd
 template void grid_round(Device&, Arena&, const GridRuns<float>&, std::size_t);
 template void grid_round(Device&, Arena&, const GridRuns<double>&, std::size_t);
 template std::size_t grid_round_bytes<float>(std::ptrdiff_t, std::ptrdiff_t, std::ptrdiff_t,
-                                              std::size_t);
+                                             std::size_t);
 template std::size_t grid_round_bytes<double>(std::ptrdiff_t, std::ptrdiff_t, std::ptrdiff_t,
                                               std::size_t);
 

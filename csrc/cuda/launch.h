@@ -1,6 +1,7 @@
 // Loops over elements and sums over rows on the device. The bodies are written once: lambdas that
 // capture by value, marked GROKRFM_BODY, which read and write device memory. This file holds all
-// code that depends on how a GPU runs threads; the test build replaces it by plain loops.
+// code that depends on how a GPU runs threads. The test suite replaces it by plain loops, and once
+// runs it as it is with lanes that take turns.
 //
 // A warp takes a row, so that neither shared memory nor a barrier is needed and a sum has one order
 // whatever the launch. Rows and elements are counted in 64 bits and walked in strides of the grid.
@@ -12,7 +13,7 @@
 #include "device.h"
 
 #if defined(__CUDACC__)
-#include <cuda_runtime_api.h>
+#include <cuda_runtime.h>
 #define GROKRFM_BODY __device__
 #else
 #define GROKRFM_BODY
@@ -30,13 +31,17 @@ struct Sums {
 constexpr int block_threads = 256, warp_threads = 32;
 constexpr unsigned every_lane = 0xffffffffU;
 
-inline unsigned blocks_for(std::ptrdiff_t threads) {
-    constexpr std::ptrdiff_t most = 1 << 16;  // the stride of the grid covers the rest
-    return static_cast<unsigned>(std::min((threads + block_threads - 1) / block_threads, most));
-}
-
-inline void check_launch() {
-    if (const cudaError_t error = cudaGetLastError(); error != cudaSuccess)
+// A warp for each row, as far as there is room; the stride of the grid covers the rest.
+template <class... Parameters>
+void launch_rows(Device& device, std::ptrdiff_t rows, void (*kernel)(Parameters...),
+                 const Parameters&... arguments) {
+    constexpr std::ptrdiff_t most = 1 << 16, warps = block_threads / warp_threads;
+    cudaLaunchConfig_t config{};
+    config.gridDim = dim3(static_cast<unsigned>(std::min((rows + warps - 1) / warps, most)));
+    config.blockDim = dim3(block_threads);
+    config.stream = reinterpret_cast<cudaStream_t>(device.stream());
+    if (const cudaError_t error = cudaLaunchKernelEx(&config, kernel, arguments...);
+        error != cudaSuccess)
         throw std::runtime_error(std::string("CUDA: a kernel could not be launched: ") +
                                  cudaGetErrorString(error));
 }
@@ -78,9 +83,7 @@ template <class Body>
 void for_rows(Device& device, std::ptrdiff_t rows, std::ptrdiff_t length, Body body) {
     if (rows == 0 || length == 0) return;
 #if defined(__CUDACC__)
-    rows_kernel<<<blocks_for(rows * warp_threads), block_threads, 0,
-                  reinterpret_cast<cudaStream_t>(device.stream())>>>(rows, length, body);
-    check_launch();
+    launch_rows(device, rows, &rows_kernel<Body>, rows, length, body);
 #else
     (void)device;
     for (std::ptrdiff_t row = 0; row < rows; ++row)
@@ -110,10 +113,7 @@ void sum_rows(Device& device, std::ptrdiff_t rows, std::ptrdiff_t length, Body b
               Finish finish) {
     if (rows == 0) return;
 #if defined(__CUDACC__)
-    sums_kernel<count, T>
-        <<<blocks_for(rows * warp_threads), block_threads, 0,
-           reinterpret_cast<cudaStream_t>(device.stream())>>>(rows, length, body, finish);
-    check_launch();
+    launch_rows(device, rows, &sums_kernel<count, T, Body, Finish>, rows, length, body, finish);
 #else
     (void)device;
     for (std::ptrdiff_t row = 0; row < rows; ++row) {

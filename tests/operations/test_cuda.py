@@ -1,6 +1,7 @@
 """The CUDA operations against the reference: on a GPU, and compiled for the host.
 
-Everything but csrc/cuda/device_cuda.cu and the loops of launch.h is the same in both.
+Everything but csrc/cuda/device_cuda.cu is the same in both; the loops of launch.h are where lanes
+of the CPU stand for those of a GPU.
 """
 
 import logging
@@ -44,17 +45,18 @@ REFERENCE, CPP = ArrayOperations(), CppOperations()
 OBSTACLE = backends.obstacle("cuda")
 
 
-@pytest.fixture(scope="module", params=["emulated"] if OBSTACLE else ["emulated", "cuda"])
+@pytest.fixture(scope="module", params=["emulated", "lanes"] + ([] if OBSTACLE else ["cuda"]))
 def operations(request):
     if request.param == "cuda":
         return backends.make_operations("cuda")
-    return emulated_operations()
+    return emulated_operations(lanes=request.param == "lanes")
 
 
 def test_these_run_on_a_gpu(request):
     """One line in the summary says how many tests below ran on the host alone."""
     if OBSTACLE:
-        here = [item for item in request.session.items if "[emulated" in item.nodeid]
+        on_host = ("[emulated", "[lanes")
+        here = [item for item in request.session.items if any(o in item.nodeid for o in on_host)]
         pytest.skip(f"{len(here)} tests of the CUDA operations not run on a GPU: {OBSTACLE}")
 
 
@@ -203,10 +205,10 @@ def test_evaluation_on_the_grid(operations, case, dtype, p, fraction, kind, cent
 @pytest.mark.parametrize("ridge", [0.0, 0.5])
 @pytest.mark.parametrize("case", FAMILY, ids=str)
 def test_conjugate_gradients_take_the_steps_of_the_cpu(
-    operations, case, ridge, block_bytes, monkeypatch
+    operations, case, ridge, block_bytes, monkeypatch, request
 ):
     """Over rounds with changing M, from none to more earlier solutions than are kept."""
-    p, rng = 13, np.random.default_rng(2)
+    p, rng = 5 if "[lanes" in request.node.name else 13, np.random.default_rng(2)
     monkeypatch.setattr(type(operations), "block_bytes", block_bytes)
     data, form = make_data(p), quadratic_form(case.kernel(2 * p))
     M = np.eye(2 * p)
