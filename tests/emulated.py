@@ -1,8 +1,8 @@
 """The CUDA operations compiled for the host: all but the device layer is tested without a GPU.
 
 The sources of csrc/cuda are compiled as they are, with device_host.cpp in the place of
-device_cuda.cu: SciPy's BLAS, NumPy arrays. Loops are plain ones, or else those of a GPU on the lanes
-of lanes/cuda_runtime.h. Built once for each state of the sources and flags.
+device_cuda.cu: SciPy's BLAS, NumPy arrays. Loops are plain ones, or else those of a GPU on the
+lanes of lanes/cuda_runtime.h. Built once for each state of the sources and flags.
 """
 
 import hashlib

@@ -212,13 +212,13 @@ def test_measures_do_not_depend_on_how_many_rows_are_read_at_a_time(rows, monkey
 
     expected = list(measured())
     assert expected[0] == pytest.approx(features.circulant_deviation(M[11:, :11], "circulant"))
-    monkeypatch.setattr("grokrfm.analysis.features._ROWS", rows)
+    monkeypatch.setattr("grokrfm.analysis.features._WIDTH", rows)
     np.testing.assert_allclose(list(measured()), expected, rtol=1e-12)
 
 
 def test_measures_of_large_matrices_copy_parts_alone(monkeypatch):
     """A float64 copy would take twice the matrix."""
-    monkeypatch.setattr("grokrfm.analysis.features._ROWS", 20)
+    monkeypatch.setattr("grokrfm.analysis.features._WIDTH", 20)
     M = np.random.default_rng(0).normal(size=(1000, 1000)).astype("float32")
     for measure in (
         lambda: features.circulant_deviation(features.cross_block(M, dtype=None)),

@@ -4,9 +4,10 @@ import warnings
 
 import numpy as np
 import pytest
-from grokrfm import ModularTask, MultiTask, RFMClassifier, SolverWarning, features
+from grokrfm import ModularTask, MultiTask, RFMClassifier, SolverWarning
 from grokrfm.operations import ArrayOperations, make_kernel
 from grokrfm.operations.kernels import KERNELS
+from grokrfm.rfm import rounds
 from grokrfm.rfm.cholesky import CholeskyMachine
 from grokrfm.rfm.evaluation import DenseEvaluator
 from grokrfm.tasks import PairData
@@ -210,17 +211,17 @@ def test_an_interrupt_within_a_round_goes_back_to_the_last_complete_one(
     """The broken round has solved for its dual coefficients already."""
     options = {"solver": solver, "backend": backend, "tol": 1e-12}
     complete = fit(p=11, iterations=2, **options)
-    deviation, calls = features.circulant_deviation, []
+    deviations, calls = rounds.circulant_deviations, []
 
     def interrupted(*arguments, **more):
         calls.append(0)
         if len(calls) == 4:
             raise KeyboardInterrupt
-        return deviation(*arguments, **more)
+        return deviations(*arguments, **more)
 
     split = ModularTask("x+y", 11).split(0.5, 0)
     model = RFMClassifier(11, iterations=5, dtype="float64", **options)
-    monkeypatch.setattr("grokrfm.rfm.rounds.circulant_deviation", interrupted)
+    monkeypatch.setattr("grokrfm.rfm.rounds.circulant_deviations", interrupted)
     with pytest.raises(KeyboardInterrupt):
         model.fit(split.X_train, split.y_train, (split.X_test, split.y_test))
     assert len(calls) == 4 and model.n_iter_ == 2

@@ -9,7 +9,7 @@ network's too, as a NumPy or CuPy array.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -51,23 +51,23 @@ __all__ = [
     "spectrum",
 ]
 
-_ROWS = 1024  # of a matrix that float64 copies are made of at a time
+_WIDTH = 1024  # of a part of a large matrix that a float64 copy is made of
 
 # operation -> how RFM's cross block comes out; × and ÷ in the order of discrete logarithms
 ORIENTATIONS = {"x+y": "circulant", "x-y": "hankel", "x*y": "circulant", "x/y": "hankel"}
 
 
 def lines(block: Any, orientation: str) -> Any:
-    """Return the wrapped lines of a square block as columns, (p, p).
+    """Return the wrapped lines of square blocks as columns, (…, p, p).
 
     Column k holds the entries with j − i ≡ k (circulant) or i + j ≡ −1 − k (Hankel), mod p.
     """
-    xp, p = array_module(block), len(block)
+    xp, (*leading, _, p) = array_module(block), block.shape
     # Twice the block side by side, with rows one longer than they are: each row starts one later.
-    twice = xp.zeros((p, 2 * p + 1), dtype=block.dtype)
-    flat = twice.ravel()[: 2 * p * p].reshape(p, 2 * p)
-    flat[:, :p] = flat[:, p:] = block if orientation == "circulant" else block[:, ::-1]
-    return twice[:, :p]
+    twice = xp.zeros_like(block, shape=(*leading, p * (2 * p + 1)))
+    flat = twice[..., : 2 * p * p].reshape(*leading, p, 2 * p)
+    flat[..., :p] = flat[..., p:] = block if orientation == "circulant" else block[..., ::-1]
+    return twice.reshape(*leading, p, 2 * p + 1)[..., :p]
 
 
 def circulant_deviation(block: Any, orientation: str = "best", normalize: str = "sum") -> float:
@@ -96,30 +96,30 @@ def circulant_deviation(block: Any, orientation: str = "best", normalize: str = 
     check_one_of("orientation", orientation, ("best", "circulant", "hankel"))
     check_one_of("normalize", normalize, ("sum", "mean"))
     matrix = check_square("block", block, dtype=None)
-    norm = _sum_of_squares(matrix)
-    if norm == 0:
-        return float("nan")
-    tried = ("circulant", "hankel") if orientation == "best" else (orientation,)
-    deviation = min(_off_lines(lines(matrix, name)) for name in tried) / norm
+    deviation = float(circulant_deviations(matrix, orientation))
     return deviation / len(matrix) if normalize == "mean" else deviation
 
 
-def _off_lines(columns: Any) -> float:
-    total = 0.0
-    for part in _float64_rows(columns.T):
-        several = part.T
-        total += float(((several - several.mean(axis=0)) ** 2).sum())
-    return total
+def circulant_deviations(blocks: Any, orientation: str = "best") -> Any:
+    """`circulant_deviation` of blocks that need no checks, (…, p, p), as an array (…)."""
+    xp = array_module(blocks)
+    norms = _sums_over_columns(blocks, np.square)
+    tried = ("circulant", "hankel") if orientation == "best" else (orientation,)
+    off = [_sums_over_columns(lines(blocks, name), _off_means) for name in tried]
+    least = off[0] if len(off) == 1 else xp.minimum(*off)
+    return xp.where(norms == 0, np.nan, least / xp.where(norms == 0, 1, norms))
 
 
-def _float64_rows(matrix: Any) -> Iterator[Any]:
-    """So many rows at a time that no float64 copy of a large matrix is made."""
-    for first in range(0, len(matrix), _ROWS):
-        yield matrix[first : first + _ROWS].astype(np.float64, copy=False)
+def _off_means(columns: Any) -> Any:
+    return (columns - columns.mean(axis=-2, keepdims=True)) ** 2
 
 
-def _sum_of_squares(matrix: Any) -> float:
-    return sum(float((rows**2).sum()) for rows in _float64_rows(matrix))
+def _sums_over_columns(matrices: Any, value: Callable[[Any], Any]) -> Any:
+    """Sums of what is made of columns in float64, so many at a time that copies stay small."""
+    return sum(
+        value(matrices[..., first : first + _WIDTH].astype(np.float64)).sum(axis=(-2, -1))
+        for first in range(0, matrices.shape[-1], _WIDTH)
+    )
 
 
 def alignment(A: Any, B: Any) -> float:
@@ -135,10 +135,12 @@ def alignment(A: Any, B: Any) -> float:
     if a.shape != b.shape:
         raise ValueError(f"B: expected the shape of A, {a.shape}, got {b.shape}")
     # Not by BLAS, whose threads cost more than they gain at such sizes.
-    norms = math.sqrt(_sum_of_squares(a)) * math.sqrt(_sum_of_squares(b))
-    product = sum(
-        float((x * y).sum()) for x, y in zip(_float64_rows(a), _float64_rows(b), strict=True)
-    )
+    sums = xp.zeros(3)
+    for first in range(0, len(a), _WIDTH):
+        x, y = (matrix[first : first + _WIDTH].astype(np.float64) for matrix in (a, b))
+        sums += xp.stack([xp.einsum("ij,ij->", *pair) for pair in ((x, y), (x, x), (y, y))])
+    product, *squares = (float(each) for each in sums)
+    norms = math.sqrt(squares[0]) * math.sqrt(squares[1])
     return product / norms if norms > 0 else float("nan")
 
 
@@ -166,7 +168,7 @@ def effective_rank(M: Any) -> float:
         If M is not a finite square matrix.
     """
     matrix = check_square("M", M, dtype=None)
-    norm = _sum_of_squares(matrix)
+    norm = float(_sums_over_columns(matrix, np.square))
     trace = float(matrix.trace(dtype=np.float64))
     return trace**2 / norm if norm > 0 else float("nan")
 
@@ -255,13 +257,17 @@ def cross_block(M: Any, operation: str | None = "x+y", dtype: Any = np.float64) 
     """
     formula = formula_of(operation)
     matrix, p = check_blocks("M", M, dtype=None)
-    block = matrix[p:, :p]
-    if dtype is not None:
-        block = block.astype(dtype)
-    if is_multiplicative(formula, p):
-        units = _logarithmic_order(p)[1:]
-        return block[units[:, None], units[None, :]]
-    return block
+    blocks = cross_blocks(matrix, p, formula)
+    return blocks if dtype is None else blocks.astype(dtype)
+
+
+def cross_blocks(M: Any, modulus: int, formula: str | None) -> Any:
+    """`cross_block` of matrices that need no checks, (…, d, d), whatever follows their operands."""
+    block = M[..., modulus : 2 * modulus, :modulus]
+    if not is_multiplicative(formula, modulus):
+        return block
+    units = array_module(M).asarray(_logarithmic_order(modulus)[1:])
+    return block[..., units[:, None], units[None, :]]
 
 
 def circulant(first_column: Any, orientation: str = "circulant") -> NDArray[np.float64]:
