@@ -65,7 +65,9 @@ def operations(request):
     if "many" in request.param:
         emulated.block_bytes = 30_000  # at p = 7 two columns in float64, in float32 six
         for columns, itemsize in ((3, 8), (7, 4)):
-            assert library().grid_round_bytes(7, columns, itemsize, 1 << 30) > emulated.block_bytes
+            assert (
+                library().grid_round_bytes(7, columns, 0, itemsize, 1 << 30) > emulated.block_bytes
+            )
     return emulated
 
 

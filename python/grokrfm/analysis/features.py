@@ -257,16 +257,16 @@ def cross_block(M: Any, operation: str | None = "x+y", dtype: Any = np.float64) 
     """
     formula = formula_of(operation)
     matrix, p = check_blocks("M", M, dtype=None)
-    blocks = cross_blocks(matrix, p, formula)
+    blocks = cross_blocks(array_module(matrix), matrix, p, formula)
     return blocks if dtype is None else blocks.astype(dtype)
 
 
-def cross_blocks(M: Any, modulus: int, formula: str | None) -> Any:
+def cross_blocks(xp: Any, M: Any, modulus: int, formula: str | None) -> Any:
     """`cross_block` of matrices that need no checks, (…, d, d), whatever follows their operands."""
     block = M[..., modulus : 2 * modulus, :modulus]
     if not is_multiplicative(formula, modulus):
         return block
-    units = array_module(M).asarray(_logarithmic_order(modulus)[1:])
+    units = xp.asarray(_logarithmic_order(modulus)[1:])
     return block[..., units[:, None], units[None, :]]
 
 

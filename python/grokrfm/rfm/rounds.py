@@ -269,7 +269,7 @@ def _deviations(operations: Operations, M: Any, runs: Sequence[Run]) -> NDArray[
     for formula in set(formulas):
         members = [i for i, each in enumerate(formulas) if each == formula]
         alike = stack if len(members) == len(runs) else stack[xp.asarray(members)]
-        blocks = cross_blocks(alike, runs[0].data.modulus, formula)
+        blocks = cross_blocks(xp, alike, runs[0].data.modulus, formula)
         found[members] = operations.device.to_numpy(circulant_deviations(blocks))
     return found
 
