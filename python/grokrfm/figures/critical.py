@@ -48,15 +48,17 @@ class Curves:
         return RFMRun(train_fraction=fraction, iterations=ROUNDS, **given)
 
 
-_NEAR = (1.3, 1.35, 1.4, 1.45)  # where a run takes minutes
+# In units of p^(-1/3), around the threshold of moduli whose runs take long.
+_BELOW, _NEAR, _ABOVE = (1.0, 1.1, 1.2), (1.3, 1.35, 1.4, 1.45), (1.5, 1.6)
 _DRAWN = {"agop_classes": 32, "eval_pairs": 64, "tol": 1e-3, "keep_features": "last"}
 _LARGE = {**_DRAWN, "eval_pairs": 32}
 _LAPLACE = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 CURVES = (
     Curves("x+y", (23, 31, 43, 61, 83, 97)),
-    Curves("x+y", (127, 167, 199), _NEAR),
+    Curves("x+y", (127,), (*_BELOW, *_NEAR, *_ABOVE)),
+    Curves("x+y", (167, 199), _NEAR),
     Curves("x+y", (211,), (1.2, 1.3, 1.4)),
-    Curves("x+y" + DRAWN, (199,), _NEAR[:3], given=_DRAWN),
+    Curves("x+y" + DRAWN, (199,), (*_BELOW, *_NEAR[:3], *_ABOVE), given=_DRAWN),
     Curves("x+y" + DRAWN, (211,), (1.2, 1.3, 1.4), given=_DRAWN),
     Curves("x+y" + DRAWN, (499,), (1.15, 1.35), given=_LARGE),
     Curves("x*y", (23, 31, 43, 61, 83, 97), given={"operation": "x*y"}),
@@ -70,6 +72,13 @@ CURVES = (
     ),
     Curves("x+y, Laplace", (23, 31, 43), _LAPLACE, 0, {"kernel": "laplace"}),
     Curves("x+y, Laplace", (61,), (0.7, 0.8, 0.9, 0.95), 0, {"kernel": "laplace"}),
+    Curves(
+        "x+y, Laplace" + DRAWN,
+        (97,),
+        (0.7, 0.8, 0.9, 0.95),
+        0,
+        {"kernel": "laplace", **_DRAWN},
+    ),
     Curves(
         "x+y, network",
         (23, 31, 43, 61, 97),
