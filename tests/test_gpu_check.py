@@ -21,7 +21,10 @@ SMALL = {
     "runs_agree": ({"p": 7}, {"cg", "drawn classes", "together"}),
     "networks_agree": ({"p": 5, "than": "numpy"}, {"weights"}),
     "products": ({"sizes": ((5, 3), (7, 1))}, {"p=5 runs=3", "p=7", "large_tflops"}),
-    "square_roots": ({"sizes": ((1, 6), (3, 6))}, {"1 of d=6", "3 of d=6"}),
+    "square_roots": (
+        {"sizes": ((1, 6), (3, 6))},
+        {"1 of d=6 by eigenvectors", "3 of d=6 by Newton-Schulz"},
+    ),
     "coarse_matrices": ({"sizes": ((3, 6),)}, {"3 of d=6"}),
     "run": ({"p": 7, "iterations": 2, "times": 2}, {"rounds_seconds", "gather_seconds", "curves"}),
     "many_runs": ({"p": 7, "count": 3, "iterations": 2}, {"runs_per_second", "other_seconds"}),
