@@ -37,6 +37,7 @@ struct GridBlock {
     T* line_images;  // runs x m x w, a 2p x 2p matrix times those
     T* diagonals;    // runs x m x w, the diagonal blocks' part of W
     T* parts;        // two sums a row of the grid
+    T* chunk_parts;  // runs x m x chunks x pitch x 2, two sums over a chunk of x
 
     // A column each, runs x m.
     ConjugateGradients* solves;
@@ -55,8 +56,12 @@ struct GridBlock {
     struct Row {
         std::ptrdiff_t run, x, c;
     };
+    // In 32 bits, which the rows of a block fit into: a GPU divides 64 bits several times slower.
     GROKRFM_HOST_DEVICE Row split(std::ptrdiff_t row) const {
-        return {row / m / p, row / m % p, row % m};
+        const auto all = static_cast<std::uint32_t>(row);
+        const auto columns = static_cast<std::uint32_t>(m), first = all / columns;
+        const auto extent = static_cast<std::uint32_t>(p);
+        return {first / extent, first % extent, all % columns};
     }
     GROKRFM_HOST_DEVICE std::ptrdiff_t row(std::ptrdiff_t run, std::ptrdiff_t x,
                                            std::ptrdiff_t c) const {
@@ -110,18 +115,51 @@ void sum_parts(Device& device, const GridBlock<T> g, Finish finish) {
         finish);
 }
 
+// Sums over x: body(c, x, y, sums) adds to sums that begin at zero, then finish(c, y, sums). A
+// thread has one y, so that neighbours read what lies together, and a chunk of x: with all x for
+// each a GPU would wait for one load after the other with most of its threads idle.
+constexpr std::ptrdiff_t chunk_rows = 64;
+
+constexpr std::ptrdiff_t chunks_of(std::ptrdiff_t p) {
+    return (p + chunk_rows - 1) / chunk_rows;
+}
+
+template <int count, class T, class Body, class Finish>
+void sum_over_x(Device& device, const GridBlock<T> g, Body body, Finish finish) {
+    const std::ptrdiff_t chunks = chunks_of(g.p), pitch = g.pitch;
+    for_each(device, g.columns() * chunks * pitch, [=] GROKRFM_BODY(std::ptrdiff_t i) {
+        const std::ptrdiff_t y = i % pitch, chunk = i / pitch % chunks, c = i / pitch / chunks;
+        const std::ptrdiff_t end = chunk + 1 < chunks ? (chunk + 1) * chunk_rows : g.p;
+        Sums<T, count> sums{};
+        for (std::ptrdiff_t x = chunk * chunk_rows; x < end; ++x) body(c, x, y, sums);
+        if (chunks == 1) return finish(c, y, sums);
+        for (int k = 0; k < count; ++k) g.chunk_parts[i * count + k] = sums.value[k];
+    });
+    if (chunks == 1) return;
+    for_each(device, g.columns() * pitch, [=] GROKRFM_BODY(std::ptrdiff_t i) {
+        const std::ptrdiff_t y = i % pitch, c = i / pitch;
+        Sums<T, count> sums{};
+        for (std::ptrdiff_t chunk = 0; chunk < chunks; ++chunk)
+            for (int k = 0; k < count; ++k)
+                sums.value[k] += g.chunk_parts[((c * chunks + chunk) * pitch + y) * count + k];
+        finish(c, y, sums);
+    });
+}
+
 // The half of the lines of a grid that sums over x: of value(place in a grid, place among the
-// pairs). A thread has one y, since a block has too few grids to give each a warp.
+// pairs).
 template <class T, class Value>
 void sum_columns(Device& device, const GridBlock<T> g, Value value) {
-    for_each(device, g.columns() * g.pitch, [=] GROKRFM_BODY(std::ptrdiff_t i) {
-        const std::ptrdiff_t c = i / g.pitch, y = i % g.pitch;
-        const std::ptrdiff_t run = c / g.m;
-        T sum = 0;
-        for (std::ptrdiff_t x = 0; x < g.p; ++x)
-            sum += value(g.row(run, x, c % g.m) * g.pitch + y, (run * g.p + x) * g.pitch + y);
-        g.lines[c * g.w + g.pitch + y] = sum;
-    });
+    sum_over_x<1>(
+        device, g,
+        [=] GROKRFM_BODY(std::ptrdiff_t c, std::ptrdiff_t x, std::ptrdiff_t y, Sums<T, 1>& sums) {
+            const std::ptrdiff_t run = c / g.m;
+            sums.value[0] +=
+                value(g.row(run, x, c % g.m) * g.pitch + y, (run * g.p + x) * g.pitch + y);
+        },
+        [=] GROKRFM_BODY(std::ptrdiff_t c, std::ptrdiff_t y, const Sums<T, 1>& sums) {
+            g.lines[c * g.w + g.pitch + y] = sums.value[0];
+        });
 }
 
 // Both halves.

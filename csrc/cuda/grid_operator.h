@@ -79,17 +79,19 @@ void apply_to_summed(Device& device, const GridBlock<T> g, const T* v, T* out) {
         g.stacked[top + pitch * g.m * pitch] = s * d[g.of_matrix(at.run, at.x) + y];
     });
     // diagonals = (M o M) [r; s] + 2 [colsum(A o V B'); colsum(B o V D)]
-    for_each(device, g.columns() * pitch, [=] GROKRFM_BODY(std::ptrdiff_t i) {
-        const std::ptrdiff_t c = i / pitch, y = i % pitch, run = c / g.m;
-        T w11 = 0, w22 = 0;
-        for (std::ptrdiff_t x = 0; x < g.p; ++x) {
-            const std::ptrdiff_t at = g.row(run, x, c % g.m) * pitch + y;
-            w11 += g.metric[g.of_matrix(run, x) + y] * g.vb[at];
-            w22 += b[g.of_matrix(run, x) + y] * g.vd[at];
-        }
-        g.diagonals[c * g.w + y] = 2 * w11 + g.line_images[c * g.w + y];
-        g.diagonals[c * g.w + pitch + y] = 2 * w22 + g.line_images[c * g.w + pitch + y];
-    });
+    sum_over_x<2>(
+        device, g,
+        [=] GROKRFM_BODY(std::ptrdiff_t c, std::ptrdiff_t x, std::ptrdiff_t y, Sums<T, 2>& sums) {
+            const std::ptrdiff_t run = c / g.m, at = g.row(run, x, c % g.m) * pitch + y;
+            sums.value[0] += g.metric[g.of_matrix(run, x) + y] * g.vb[at];
+            sums.value[1] += b[g.of_matrix(run, x) + y] * g.vd[at];
+        },
+        [=] GROKRFM_BODY(std::ptrdiff_t c, std::ptrdiff_t y, const Sums<T, 2>& sums) {
+            for (std::ptrdiff_t k = 0; k < 2; ++k) {
+                const std::ptrdiff_t line = c * g.w + k * pitch + y;
+                g.diagonals[line] = 2 * sums.value[k] + g.line_images[line];
+            }
+        });
     device.multiply<T>(g.p, g.m * pitch, g.w, 1, g.matrix(g.metric),
                        {'N', g.stacked, g.m * pitch, g.w * g.m * pitch}, 0,
                        {out, g.m * pitch, block}, g.runs);

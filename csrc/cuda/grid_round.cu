@@ -1,7 +1,7 @@
 // Rounds on the grid for runs of one modulus, block of columns by block of columns. On the device
 // stay the last solutions and the shared matrices; a block of m columns works in nine grids,
 //
-//   itemsize (9 m p pitch + 20 pitch^2 + 6 p pitch) a run, and arrays smaller by a factor p.
+//   itemsize (9 m p pitch + 20 pitch^2 + 6 p pitch) a run, and arrays that are smaller by far.
 //
 // Counted for one run in float32 with half of all pairs, n = p^2 / 2, a solution being 4 p n bytes
 // and the p x p arrays of a round, those of the eigenvalue problem and of the array source among
@@ -49,6 +49,7 @@ struct RoundArrays {
         for (T** lines : {&g.lines, &g.line_images, &g.diagonals})
             *lines = arena.take<T>(runs * m * w);
         g.parts = arena.take<T>(2 * runs * all.p * m);
+        g.chunk_parts = arena.take<T>(2 * runs * m * chunks_of(all.p) * pitch);
         row_products = arena.take<double>(runs * all.p * m * most_depth);
         class_products = arena.take<double>(runs * m * most_depth);
         score_squares = arena.take<double>(runs * all.p * 2);

@@ -239,9 +239,10 @@ def test_conjugate_gradients_take_the_steps_of_the_cpu(
         M = M + 0.05 * metric(rng, 2 * p, "definite")
 
 
-def test_a_round_in_all_its_parts(operations):
+@pytest.mark.parametrize("p", [11, 67])  # one chunk of the sums over x, and two
+def test_a_round_in_all_its_parts(operations, p):
     """Every field of GridSums against the array source, for a range of classes."""
-    p, data = 11, make_data(11)
+    data = make_data(p)
     rng = np.random.default_rng(4)
     M = metric(rng, 2 * p, "definite")
     solutions = rng.normal(size=(5, 3, len(data.train)))
