@@ -260,7 +260,7 @@ def test_a_round_in_all_its_parts(operations, p):
             0 * metric_,
             metric_ @ S @ metric_,
             tolerance=1e-3,
-            max_iterations=7,
+            max_iterations=3,
             prediction=[1.5, -0.5],
         )
         kept, own = ops.device.asarray(solutions, "float64"), ops.device.xp.zeros((p, p))
