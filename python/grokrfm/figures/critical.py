@@ -75,7 +75,7 @@ CURVES = (
     Curves(
         "x+y, Laplace" + DRAWN,
         (97,),
-        (0.7, 0.8, 0.9, 0.95),
+        (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95),
         0,
         {"kernel": "laplace", **_DRAWN},
     ),
