@@ -1,6 +1,7 @@
 """What is done over and over, each in an environment of its own: `nox -s NAME [-- ARGUMENTS]`."""
 
 import subprocess
+from pathlib import Path
 
 import nox
 
@@ -46,12 +47,11 @@ SANITIZERS = {
 def lint(session):
     """Style, types and format."""
     session.install(*PROJECT["dependencies"], *EXTRAS["lint"])
-    patterns = ["csrc/*.h", "csrc/*.cpp", "csrc/*.cu"]
-    sources = subprocess.check_output(["git", "ls-files", *patterns], text=True).split()
+    sources = (path for path in Path("csrc").rglob("*") if path.suffix in (".h", ".cpp", ".cu"))
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("mypy")
-    session.run("clang-format", "--dry-run", "-Werror", *sources)
+    session.run("clang-format", "--dry-run", "-Werror", *map(str, sources))
 
 
 @nox.session
