@@ -5,8 +5,8 @@
 // and else while the next one is under way.
 //
 // Besides its products a step reads and writes 21 grids: 84 bytes an entry in float32, beside the
-// 10 p flops an entry of the products. It is 12 launches and 6 products, 3 launches more for p > 64, 2 more with
-// norms.
+// 10 p flops an entry of the products. It is 12 launches and 6 products, 3 launches more for p >
+// 64, 2 more with norms.
 #pragma once
 
 #include "grid_operator.h"
