@@ -28,7 +28,7 @@ def add_to(commands: argparse._SubParsersAction[Any]) -> None:
         "--only", nargs="+", metavar="NAME", help="names of figures (default: all)"
     )
     figures.add_argument(
-        "--quick", action="store_true", help="fewer points and one seed: under ten minutes"
+        "--quick", action="store_true", help="fewer points and one seed: six minutes on two cores"
     )
     figures.add_argument(
         "--seeds",
