@@ -3,8 +3,8 @@
 #include <vector>
 
 #include "../matrix_power.h"
-#include "launch.h"
 #include "operations.h"
+#include "symmetric.h"
 
 namespace grokrfm::cuda {
 
@@ -15,17 +15,6 @@ void scale_vectors(Device& device, std::ptrdiff_t vectors_count, std::ptrdiff_t 
                    const double* values, double power, double* vectors) {
     for_rows(device, vectors_count, d, [=] GROKRFM_BODY(std::ptrdiff_t k, std::ptrdiff_t i) {
         vectors[k * d + i] *= values[k] > 0 ? ::pow(values[k], power) : 0.0;
-    });
-}
-
-// The lower triangle and its mirror image: symmetric to the last bit.
-template <class T>
-void store_symmetric(Device& device, std::ptrdiff_t batch, std::ptrdiff_t d, const double* from,
-                     T* to) {
-    for_rows(device, batch * d, d, [=] GROKRFM_BODY(std::ptrdiff_t row, std::ptrdiff_t j) {
-        const std::ptrdiff_t i = row % d, matrix = row - i;
-        to[row * d + j] =
-            static_cast<T>(i < j ? from[(matrix + j) * d + i] : from[(matrix + i) * d + j]);
     });
 }
 

@@ -10,8 +10,8 @@
 #include <utility>
 #include <vector>
 
-#include "launch.h"
 #include "operations.h"
+#include "symmetric.h"
 
 namespace grokrfm::cuda {
 
@@ -48,7 +48,7 @@ double square_root(Device& device, Arena& arena, const float* matrices, std::ptr
     double *t = arena.take<double>(size), *next = arena.take<double>(size);
     double* by_row = arena.take<double>(batch * d);
     double* norms = arena.take<double>(batch);  // squared
-    double *traces = arena.take<double>(batch), *squares = arena.take<double>(batch);
+    double *traces = arena.take<double>(2 * batch), *squares = traces + batch;
     if (arena.counting()) return 0;
 
     sum_matrices(device, batch, d, by_row, norms,
@@ -89,20 +89,18 @@ double square_root(Device& device, Arena& arena, const float* matrices, std::ptr
                  [=] GROKRFM_BODY(std::ptrdiff_t row, std::ptrdiff_t j) {
                      return y[row * d + j] * y[row * d + j];
                  });
-    // The lower triangle and its mirror image: symmetric to the last bit.
     for_rows(device, batch * d, d, [=] GROKRFM_BODY(std::ptrdiff_t row, std::ptrdiff_t j) {
-        const std::ptrdiff_t i = row % d, first = row - i;
-        const double entry = i < j ? y[(first + j) * d + i] : y[row * d + j];
-        out[row * d + j] = static_cast<float>(::sqrt(::sqrt(norms[row / d])) * entry);
+        y[row * d + j] *= ::sqrt(::sqrt(norms[row / d]));
     });
-    std::vector<double> expected(static_cast<std::size_t>(batch)), found(expected);
-    device.read(traces, expected.data(), expected.size() * sizeof(double));
-    device.read(squares, found.data(), found.size() * sizeof(double));
+    store_symmetric(device, batch, d, y, out);
+    const auto count = static_cast<std::size_t>(batch);
+    std::vector<double> sums(2 * count);
+    device.read(traces, sums.data(), sums.size() * sizeof(double));
     double worst = 0;
-    for (std::size_t r = 0; r < expected.size(); ++r) {
-        const double off = std::abs(found[r] / expected[r] - 1);
-        worst = std::isfinite(off) ? std::max(worst, off) : HUGE_VAL;
-        if (worst == HUGE_VAL) break;
+    for (std::size_t r = 0; r < count; ++r) {
+        const double off = std::abs(sums[count + r] / sums[r] - 1);
+        if (!std::isfinite(off)) return HUGE_VAL;
+        worst = std::max(worst, off);
     }
     return worst;
 }
