@@ -233,6 +233,15 @@ def test_an_interrupt_within_a_round_goes_back_to_the_last_complete_one(
     )
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of NumPy, of the overflow
+def test_a_matrix_that_overflows_ends_the_run_where_it_comes_up(backend):
+    split = ModularTask("x+y", 11).split(0.5, 0)
+    model = RFMClassifier(11, agop_power=20, iterations=5, solver="cg", backend=backend)
+    with pytest.raises(ValueError, match="M: expected finite entries"):
+        model.fit(split)
+    assert np.isfinite(model.feature_matrices_).all() and model.n_iter_ < 5
+
+
 def test_without_evaluation_pairs(backend):
     split = ModularTask("x+y", 5).split()
     model = RFMClassifier(5, iterations=1, backend=backend).fit(split.X_train, split.y_train)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..analysis.features import circulant_deviations, cross_blocks
+from ..checks import check_square
 from ..operations import Operations
 from ..tasks import formula_of
 from ..training import (
@@ -162,6 +163,7 @@ def _iterate(
         ]
         going = [i for i in going if i not in leaving]
         for i in going:
+            check_square("M", matrices[i], dtype=None)
             row = _row(t, evaluations[i], matrices[i], deviations[i])
             if settings.sampling and not settings.few_columns:  # all pairs by all classes
                 row["test_accuracy_error"] = 0.0 if len(runs[i].data.test) else np.nan
