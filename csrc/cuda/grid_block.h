@@ -31,17 +31,18 @@ struct GridBlock {
 
     // Grids, runs x p x m x pitch. vd = V D, vb = V B'.
     T *solution, *residual, *direction, *image, *vd, *vb;
-    T* stacked;      // runs x w x m x pitch, [V D + diag(r) B; diag(s) D]
-    T* across;       // runs x m x pitch x pitch: class by class, row x
-    T* lines;        // runs x m x w, row sums r and column sums s
-    T* line_images;  // runs x m x w, a 2p x 2p matrix times those
-    T* diagonals;    // runs x m x w, the diagonal blocks' part of W
-    T* parts;        // two sums a row of the grid
-    T* chunk_parts;  // runs x m x chunks x pitch x 2, two sums over a chunk of x
+    T* turned;        // runs x m x pitch x pitch, V'B class by class
+    T* stacked;       // runs x w x m x pitch, [V D + diag(r) B; V'B + diag(s) D]
+    T* lines;         // runs x m x w, row sums r and column sums s
+    T* line_images;   // runs x m x w, a 2p x 2p matrix times those
+    T* diagonals;     // runs x m x w, the diagonal blocks' part of W
+    T* parts;         // tiles x 2, sums over a tile
+    T* column_parts;  // tiles x 2 x pitch, sums over its rows
 
     // A column each, runs x m.
     ConjugateGradients* solves;
     double *energy, *norm_sum;
+    double* weighted;  // residual . residual / diag
     T *step, *factor;
     // A run each.
     double* before;
@@ -52,10 +53,10 @@ struct GridBlock {
     std::ptrdiff_t columns() const { return runs * m; }
     std::ptrdiff_t grid_size() const { return rows() * pitch; }
 
+    Tiles tiles() const { return {runs, p, m, pitch}; }
+
     // A row of a grid, row = (run p + x) m + c.
-    struct Row {
-        std::ptrdiff_t run, x, c;
-    };
+    using Row = Tiles::Row;
     // In 32 bits, which the rows of a block fit into: a GPU divides 64 bits several times slower.
     GROKRFM_HOST_DEVICE Row split(std::ptrdiff_t row) const {
         const auto all = static_cast<std::uint32_t>(row);
@@ -67,10 +68,12 @@ struct GridBlock {
                                            std::ptrdiff_t c) const {
         return (run * p + x) * m + c;
     }
-    // Of arrays runs x m x w, and of matrices runs x w x w.
-    GROKRFM_HOST_DEVICE std::ptrdiff_t of_column(const Row& at) const {
-        return (at.run * m + at.c) * w;
+    GROKRFM_HOST_DEVICE std::ptrdiff_t of_grid(const Row& at) const {
+        return row(at.run, at.x, at.c) * pitch;
     }
+    // Of arrays runs x m, runs x m x w, and of matrices runs x w x w.
+    GROKRFM_HOST_DEVICE std::ptrdiff_t column(const Row& at) const { return at.run * m + at.c; }
+    GROKRFM_HOST_DEVICE std::ptrdiff_t of_column(const Row& at) const { return column(at) * w; }
     GROKRFM_HOST_DEVICE std::ptrdiff_t of_matrix(std::ptrdiff_t run, std::ptrdiff_t i) const {
         return (run * w + i) * w;
     }
@@ -102,79 +105,74 @@ struct GridBlock {
     }
 };
 
-// Sums of the parts of a column over x: finish(column, sums) with `count` sums of doubles.
+// A pass over the grids that adds up `count` numbers a column: body(row, y, totals), by twos of y;
+// sum_parts gives the sums.
+template <int count, class T, class Body>
+void sum_grids(Device& device, const GridBlock<T> g, Body body) {
+    sum_tiles<0, 0, count>(
+        device, g.tiles(), g.column_parts, g.parts,
+        [=] GROKRFM_BODY(const Tiles::Row& at, std::ptrdiff_t y, T*, Two<T>*, T* totals) {
+            body(at, y, totals);
+        },
+        [] GROKRFM_BODY(const Tiles::Row&, const T*) {});
+}
+
+// finish(column, sums) with the `count` sums of a pass, in doubles.
 template <int count, class T, class Finish>
 void sum_parts(Device& device, const GridBlock<T> g, Finish finish) {
+    const Tiles tiles = g.tiles();
     sum_rows<count, double>(
-        device, g.columns(), g.p,
-        [=] GROKRFM_BODY(std::ptrdiff_t c, std::ptrdiff_t x, Sums<double, count>& sums) {
-            const std::ptrdiff_t row = g.row(c / g.m, x, c % g.m);
-            for (int k = 0; k < count; ++k)
-                sums.value[k] += static_cast<double>(g.parts[row * count + k]);
+        device, g.columns(), tiles.a_column(),
+        [=] GROKRFM_BODY(std::ptrdiff_t c, std::ptrdiff_t i, Sums<double, count>& sums) {
+            const T* parts = g.parts + tiles.tile(c, i) * count;
+            for (int k = 0; k < count; ++k) sums.value[k] += static_cast<double>(parts[k]);
         },
         finish);
 }
 
-// Sums over x: body(c, x, y, sums) adds to sums that begin at zero, then finish(c, y, sums). A
-// thread has one y, so that neighbours read what lies together, and a chunk of x: with all x for
-// each a GPU would wait for one load after the other with most of its threads idle.
-constexpr std::ptrdiff_t chunk_rows = 64;
-
-constexpr std::ptrdiff_t chunks_of(std::ptrdiff_t p) {
-    return (p + chunk_rows - 1) / chunk_rows;
-}
-
-template <int count, class T, class Body, class Finish>
-void sum_over_x(Device& device, const GridBlock<T> g, Body body, Finish finish) {
-    const std::ptrdiff_t chunks = chunks_of(g.p), pitch = g.pitch;
-    for_each(device, g.columns() * chunks * pitch, [=] GROKRFM_BODY(std::ptrdiff_t i) {
-        const std::ptrdiff_t y = i % pitch, chunk = i / pitch % chunks, c = i / pitch / chunks;
-        const std::ptrdiff_t end = chunk + 1 < chunks ? (chunk + 1) * chunk_rows : g.p;
+// finish(column, y, sums) with the `count` sums over x of a pass.
+template <int count, class T, class Finish>
+void sum_column_parts(Device& device, const GridBlock<T> g, Finish finish) {
+    const Tiles tiles = g.tiles();
+    const std::ptrdiff_t pitch = g.pitch;
+    for_each(device, g.columns() * pitch, [=] GROKRFM_BODY(std::ptrdiff_t place) {
+        const std::ptrdiff_t c = place / pitch, y = place % pitch;
         Sums<T, count> sums{};
-        for (std::ptrdiff_t x = chunk * chunk_rows; x < end; ++x) body(c, x, y, sums);
-        if (chunks == 1) return finish(c, y, sums);
-        for (int k = 0; k < count; ++k) g.chunk_parts[i * count + k] = sums.value[k];
-    });
-    if (chunks == 1) return;
-    for_each(device, g.columns() * pitch, [=] GROKRFM_BODY(std::ptrdiff_t i) {
-        const std::ptrdiff_t y = i % pitch, c = i / pitch;
-        Sums<T, count> sums{};
-        for (std::ptrdiff_t chunk = 0; chunk < chunks; ++chunk)
+        for (std::ptrdiff_t i = 0; i < tiles.a_column(); ++i)
             for (int k = 0; k < count; ++k)
-                sums.value[k] += g.chunk_parts[((c * chunks + chunk) * pitch + y) * count + k];
+                sums.value[k] += g.column_parts[(tiles.tile(c, i) * count + k) * pitch + y];
         finish(c, y, sums);
     });
 }
 
-// The half of the lines of a grid that sums over x: of value(place in a grid, place among the
-// pairs).
-template <class T, class Value>
-void sum_columns(Device& device, const GridBlock<T> g, Value value) {
-    sum_over_x<1>(
-        device, g,
-        [=] GROKRFM_BODY(std::ptrdiff_t c, std::ptrdiff_t x, std::ptrdiff_t y, Sums<T, 1>& sums) {
-            const std::ptrdiff_t run = c / g.m;
-            sums.value[0] +=
-                value(g.row(run, x, c % g.m) * g.pitch + y, (run * g.p + x) * g.pitch + y);
-        },
-        [=] GROKRFM_BODY(std::ptrdiff_t c, std::ptrdiff_t y, const Sums<T, 1>& sums) {
+// A pass that leaves both halves of the lines, row sums and column sums of what the body adds:
+// body(row, y, row_sum, column_sums, totals), by twos of y.
+template <int per_tile, class T, class Body>
+void sum_to_lines(Device& device, const GridBlock<T> g, Body body) {
+    sum_tiles<1, 1, per_tile>(
+        device, g.tiles(), g.column_parts, g.parts,
+        [=] GROKRFM_BODY(const Tiles::Row& at, std::ptrdiff_t y, T* row_sums, Two<T>* column_sums,
+                         T* totals) { body(at, y, *row_sums, *column_sums, totals); },
+        [=] GROKRFM_BODY(const Tiles::Row& at, const T* row_sums) {
+            g.lines[g.of_column(at) + at.x] = *row_sums;
+        });
+    sum_column_parts<1>(
+        device, g, [=] GROKRFM_BODY(std::ptrdiff_t c, std::ptrdiff_t y, const Sums<T, 1>& sums) {
             g.lines[c * g.w + g.pitch + y] = sums.value[0];
         });
 }
 
-// Both halves.
 template <class T>
 void sum_lines(Device& device, const GridBlock<T> g, const T* v) {
-    sum_rows<1, T>(
-        device, g.rows(), g.pitch,
-        [=] GROKRFM_BODY(std::ptrdiff_t row, std::ptrdiff_t y, Sums<T, 1>& sums) {
-            sums.value[0] += v[row * g.pitch + y];
-        },
-        [=] GROKRFM_BODY(std::ptrdiff_t row, const Sums<T, 1>& sums) {
-            const auto at = g.split(row);
-            g.lines[g.of_column(at) + at.x] = sums.value[0];
-        });
-    sum_columns(device, g, [=] GROKRFM_BODY(std::ptrdiff_t at, std::ptrdiff_t) { return v[at]; });
+    sum_to_lines<0>(device, g,
+                    [=] GROKRFM_BODY(const Tiles::Row& at, std::ptrdiff_t y, T& row_sum,
+                                     Two<T>& column_sums, T*) {
+                        const Two<T> both = load_two(v + g.of_grid(at) + y);
+                        for (int k = 0; k < 2; ++k) {
+                            row_sum += both.value[k];
+                            column_sums.value[k] += both.value[k];
+                        }
+                    });
 }
 
 // line_images[c] = matrix lines[c]

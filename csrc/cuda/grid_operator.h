@@ -1,7 +1,7 @@
 // The kernel of the quadratic family on a block of grids, 10 p^3 flops a column in five products
-// that take all columns of a run at once; mathematics in ../grid_round.h. (V B')' B comes out
-// column by column, [c, x, y], where the rest is [x, c, y]: the last pass over the outputs reads
-// both.
+// that take all columns of a run at once; mathematics in ../grid_round.h. V'B comes out column by
+// column, [c, x, y], where the rest is [x, c, y]: the pass that stacks the right factors of
+// [A | B] reads both.
 #pragma once
 
 #include "../common/grid_entries.h"
@@ -46,79 +46,100 @@ void prepare_runs(Device& device, const GridBlock<T> g, const T* feature_matrix,
 // norm_sum = t = sum V (q - shift) per column.
 template <class T>
 void sum_norms(Device& device, const GridBlock<T> g, const T* v) {
-    sum_rows<1, T>(
-        device, g.rows(), g.pitch,
-        [=] GROKRFM_BODY(std::ptrdiff_t row, std::ptrdiff_t y, Sums<T, 1>& sums) {
-            sums.value[0] += v[row * g.pitch + y] * g.shifted_norms[g.of_pairs(g.split(row)) + y];
-        },
-        [=] GROKRFM_BODY(std::ptrdiff_t row, const Sums<T, 1>& sums) {
-            g.parts[row] = sums.value[0];
-        });
+    sum_grids<1>(device, g, [=] GROKRFM_BODY(const Tiles::Row& at, std::ptrdiff_t y, T* totals) {
+        const Two<T> both = load_two(v + g.of_grid(at) + y);
+        const Two<T> norms = load_two(g.shifted_norms + g.of_pairs(at) + y);
+        for (int k = 0; k < 2; ++k) *totals += both.value[k] * norms.value[k];
+    });
     sum_parts<1>(device, g, [=] GROKRFM_BODY(std::ptrdiff_t c, const Sums<double, 1>& sums) {
         g.norm_sum[c] = sums.value[0];
     });
 }
 
-// out = f(V) on all pairs, given the lines of V; the parts become V . (f + ridge V).
+// Leaves W12 in the image and the diagonals of W11 and W22, all that `output_at` needs, given the
+// lines of V.
 template <class T>
-void apply_to_summed(Device& device, const GridBlock<T> g, const T* v, T* out) {
-    const std::ptrdiff_t pitch = g.pitch, block = g.p * g.m * pitch;
+void multiply_summed(Device& device, const GridBlock<T> g, const T* v) {
+    const std::ptrdiff_t pitch = g.pitch, width = g.m * pitch, block = g.p * width;
     const T *b = g.metric + pitch, *d = g.metric + pitch * g.w + pitch;
-    const bool uses_norms = g.form.norms != 0;
-    if (uses_norms) sum_norms(device, g, v);
-    device.multiply<T>(g.p * g.m, pitch, g.p, 1, g.grid(v), g.matrix(d), 0, {g.vd, pitch, block},
+    if (g.form.norms != 0) sum_norms(device, g, v);
+    // Sums over all of a row, what lies beyond p being zero: factors whose rows have an odd length
+    // are read number by number.
+    device.multiply<T>(g.p * g.m, pitch, pitch, 1, g.grid(v), g.matrix(d), 0, {g.vd, pitch, block},
                        g.runs);
-    device.multiply<T>(g.p * g.m, pitch, g.p, 1, g.grid(v), g.transposed(g.matrix(b)), 0,
+    device.multiply<T>(g.p * g.m, pitch, pitch, 1, g.grid(v), g.transposed(g.matrix(b)), 0,
                        {g.vb, pitch, block}, g.runs);
+    device.multiply<T>(width, pitch, g.p, 1, g.transposed(g.wide(v)), g.matrix(b), 0,
+                       {g.turned, pitch, width * pitch}, g.runs);
     multiply_lines(device, g, g.squares);
-    for_rows(device, g.rows(), pitch, [=] GROKRFM_BODY(std::ptrdiff_t row, std::ptrdiff_t y) {
-        const auto at = g.split(row);
-        const T r = g.lines[g.of_column(at) + at.x], s = g.lines[g.of_column(at) + pitch + at.x];
-        const std::ptrdiff_t top = ((at.run * g.w + at.x) * g.m + at.c) * pitch + y;
-        g.stacked[top] = g.vd[row * pitch + y] + r * b[g.of_matrix(at.run, at.x) + y];
-        g.stacked[top + pitch * g.m * pitch] = s * d[g.of_matrix(at.run, at.x) + y];
-    });
     // diagonals = (M o M) [r; s] + 2 [colsum(A o V B'); colsum(B o V D)]
-    sum_over_x<2>(
-        device, g,
-        [=] GROKRFM_BODY(std::ptrdiff_t c, std::ptrdiff_t x, std::ptrdiff_t y, Sums<T, 2>& sums) {
-            const std::ptrdiff_t run = c / g.m, at = g.row(run, x, c % g.m) * pitch + y;
-            sums.value[0] += g.metric[g.of_matrix(run, x) + y] * g.vb[at];
-            sums.value[1] += b[g.of_matrix(run, x) + y] * g.vd[at];
+    sum_tiles<0, 2, 0>(
+        device, g.tiles(), g.column_parts, g.parts,
+        [=] GROKRFM_BODY(const Tiles::Row& at, std::ptrdiff_t y, T*, Two<T>* column_sums, T*) {
+            const std::ptrdiff_t here = g.of_grid(at) + y, matrix = g.of_matrix(at.run, at.x) + y;
+            const std::ptrdiff_t top = ((at.run * g.w + at.x) * g.m + at.c) * pitch + y;
+            const std::ptrdiff_t across = (g.column(at) * pitch + at.x) * pitch + y;
+            const T *lines = g.lines + g.of_column(at), r = lines[at.x], s = lines[pitch + at.x];
+            const Two<T> vd = load_two(g.vd + here), vb = load_two(g.vb + here);
+            const Two<T> turned = load_two(g.turned + across), a_x = load_two(g.metric + matrix);
+            const Two<T> b_x = load_two(b + matrix), d_x = load_two(d + matrix);
+            Two<T> upper, lower;
+            for (int k = 0; k < 2; ++k) {
+                upper.value[k] = vd.value[k] + r * b_x.value[k];
+                lower.value[k] = turned.value[k] + s * d_x.value[k];
+                column_sums[0].value[k] += a_x.value[k] * vb.value[k];
+                column_sums[1].value[k] += b_x.value[k] * vd.value[k];
+            }
+            store_two(g.stacked + top, upper);
+            store_two(g.stacked + top + pitch * width, lower);
         },
-        [=] GROKRFM_BODY(std::ptrdiff_t c, std::ptrdiff_t y, const Sums<T, 2>& sums) {
+        [] GROKRFM_BODY(const Tiles::Row&, const T*) {});
+    sum_column_parts<2>(
+        device, g, [=] GROKRFM_BODY(std::ptrdiff_t c, std::ptrdiff_t y, const Sums<T, 2>& sums) {
             for (std::ptrdiff_t k = 0; k < 2; ++k) {
                 const std::ptrdiff_t line = c * g.w + k * pitch + y;
                 g.diagonals[line] = 2 * sums.value[k] + g.line_images[line];
             }
         });
-    device.multiply<T>(g.p, g.m * pitch, g.w, 1, g.matrix(g.metric),
-                       {'N', g.stacked, g.m * pitch, g.w * g.m * pitch}, 0,
-                       {out, g.m * pitch, block}, g.runs);
-    device.multiply<T>(g.m * pitch, pitch, g.p, 1, g.transposed(g.wide(g.vb)), g.matrix(b), 0,
-                       {g.across, pitch, g.m * pitch * pitch}, g.runs);
-    const T pairs = static_cast<T>(g.form.pairs), norms = static_cast<T>(g.form.norms);
-    sum_rows<1, T>(
-        device, g.rows(), pitch,
-        [=] GROKRFM_BODY(std::ptrdiff_t row, std::ptrdiff_t y, Sums<T, 1>& sums) {
-            const auto at = g.split(row);
-            const std::ptrdiff_t here = row * pitch + y, c = at.run * g.m + at.c;
-            const T w12 = out[here] + g.across[(c * pitch + at.x) * pitch + y];
-            const T offset = uses_norms ? norms * static_cast<T>(g.norm_sum[c]) : T(0);
-            const T f = output(offset, g.shifted_norms[g.of_pairs(at) + y], pairs,
-                               g.diagonals[c * g.w + at.x], g.diagonals[c * g.w + pitch + y], w12);
-            out[here] = f;
-            sums.value[0] += v[here] * (f + g.ridge * v[here]);
-        },
-        [=] GROKRFM_BODY(std::ptrdiff_t row, const Sums<T, 1>& sums) {
-            g.parts[row] = sums.value[0];
-        });
+    device.multiply<T>(g.p, width, g.w, 1, g.matrix(g.metric), {'N', g.stacked, width, g.w * width},
+                       0, {g.image, width, block}, g.runs);
 }
 
+// f at two neighbours.
 template <class T>
-void apply(Device& device, const GridBlock<T> g, const T* v, T* out) {
+GROKRFM_HOST_DEVICE Two<T> output_at(const GridBlock<T>& g, const Tiles::Row& at,
+                                     std::ptrdiff_t y) {
+    const T pairs = static_cast<T>(g.form.pairs), norms = static_cast<T>(g.form.norms);
+    const T offset = norms != 0 ? norms * static_cast<T>(g.norm_sum[g.column(at)]) : T(0);
+    const T* diagonals = g.diagonals + g.of_column(at);
+    const Two<T> shifted = load_two(g.shifted_norms + g.of_pairs(at) + y);
+    const Two<T> w12 = load_two(g.image + g.of_grid(at) + y);
+    const Two<T> w22 = load_two(diagonals + g.pitch + y);
+    Two<T> f;
+    for (int k = 0; k < 2; ++k)
+        f.value[k] =
+            output(offset, shifted.value[k], pairs, diagonals[at.x], w22.value[k], w12.value[k]);
+    return f;
+}
+
+// The parts become those of V . (f + ridge V), of the V multiplied last; the image f, if it is to.
+template <class T>
+void measure_energy(Device& device, const GridBlock<T> g, const T* v, bool keeps_outputs) {
+    sum_grids<1>(device, g, [=] GROKRFM_BODY(const Tiles::Row& at, std::ptrdiff_t y, T* totals) {
+        const std::ptrdiff_t here = g.of_grid(at) + y;
+        const Two<T> f = output_at(g, at, y), both = load_two(v + here);
+        for (int k = 0; k < 2; ++k)
+            *totals += both.value[k] * (f.value[k] + g.ridge * both.value[k]);
+        if (keeps_outputs) store_two(g.image + here, f);
+    });
+}
+
+// image = f(V) on all pairs, with the energies in the parts.
+template <class T>
+void apply(Device& device, const GridBlock<T> g, const T* v) {
     sum_lines(device, g, v);
-    apply_to_summed(device, g, v, out);
+    multiply_summed(device, g, v);
+    measure_energy(device, g, v, true);
 }
 
 }  // namespace grokrfm::cuda

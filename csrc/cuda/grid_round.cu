@@ -45,16 +45,17 @@ struct RoundArrays {
         for (T** v : {&g.solution, &g.residual, &g.direction, &g.image, &g.vd, &g.vb})
             *v = arena.take<T>(grid);
         g.stacked = arena.take<T>(runs * w * m * pitch);
-        g.across = arena.take<T>(runs * m * pitch * pitch);
+        g.turned = arena.take<T>(runs * m * pitch * pitch);
         for (T** lines : {&g.lines, &g.line_images, &g.diagonals})
             *lines = arena.take<T>(runs * m * w);
-        g.parts = arena.take<T>(2 * runs * all.p * m);
-        g.chunk_parts = arena.take<T>(2 * runs * m * chunks_of(all.p) * pitch);
+        g.parts = arena.take<T>(2 * g.tiles().count());
+        g.column_parts = arena.take<T>(2 * g.tiles().count() * pitch);
         row_products = arena.take<double>(runs * all.p * m * most_depth);
         class_products = arena.take<double>(runs * m * most_depth);
         score_squares = arena.take<double>(runs * all.p * 2);
         g.solves = arena.take<ConjugateGradients>(runs * m);
-        g.energy = arena.take<double>(runs * m), g.norm_sum = arena.take<double>(runs * m);
+        for (double** numbers : {&g.energy, &g.norm_sum, &g.weighted})
+            *numbers = arena.take<double>(runs * m);
         g.step = arena.take<T>(runs * m), g.factor = arena.take<T>(runs * m);
         g.before = arena.take<double>(runs);
         g.active = arena.take<std::int32_t>(runs);
@@ -73,7 +74,7 @@ void clear_grids(Device& device, const GridBlock<T>& g) {
         return static_cast<std::size_t>(count) * sizeof(T);
     };
     device.clear(g.stacked, bytes(g.runs * g.w * g.m * g.pitch));
-    device.clear(g.across, bytes(g.columns() * g.pitch * g.pitch));
+    device.clear(g.turned, bytes(g.columns() * g.pitch * g.pitch));
     device.clear(g.lines, bytes(g.columns() * g.w));
 }
 
@@ -155,7 +156,7 @@ void add_norm_moments(Device& device, const GridBlock<T> g, T* tz, double* t_squ
 // Z Q Z block by block. With H = Q11 V, X = V Q22 and Y = V Q12':
 //   11: sym(sum (X + 2 r o Q12) V'), 22: sym(sum V'(H + 2 Q12 o s)),
 //   12: sum Y V + r o H + X o s, and in all blocks (sum [r; s][r; s]') o Q.
-// H takes the place of the image, X and Y those of vd and vb, and V class by class that of across.
+// H takes the place of the image, X and Y those of vd and vb, and V class by class that of turned.
 template <class T>
 void add_moments(Device& device, const RoundArrays<T>& arrays) {
     const GridBlock<T> g = arrays.g;
@@ -164,16 +165,16 @@ void add_moments(Device& device, const RoundArrays<T>& arrays) {
     const T* v = g.solution;
     T *h = g.image, *left = g.direction, *cross = arrays.s12;
     sum_lines(device, g, v);
-    device.multiply<T>(p * g.m, pitch, p, 1, g.grid(v), g.matrix(q22), 0, {g.vd, pitch, block},
+    device.multiply<T>(p * g.m, pitch, pitch, 1, g.grid(v), g.matrix(q22), 0, {g.vd, pitch, block},
                        g.runs);
-    device.multiply<T>(p * g.m, pitch, p, 1, g.grid(v), g.transposed(g.matrix(q12)), 0,
+    device.multiply<T>(p * g.m, pitch, pitch, 1, g.grid(v), g.transposed(g.matrix(q12)), 0,
                        {g.vb, pitch, block}, g.runs);
     device.multiply<T>(p, width, p, 1, g.matrix(g.moment), g.wide(v), 0, {h, width, block}, g.runs);
     for_rows(device, g.rows(), pitch, [=] GROKRFM_BODY(std::ptrdiff_t row, std::ptrdiff_t y) {
         const auto at = g.split(row);
-        g.across[((at.run * g.m + at.c) * pitch + at.x) * pitch + y] = v[row * pitch + y];
+        g.turned[((at.run * g.m + at.c) * pitch + at.x) * pitch + y] = v[row * pitch + y];
     });
-    device.multiply<T>(p, pitch, width, 1, g.wide(g.vb), {'N', g.across, pitch, width * pitch}, 1,
+    device.multiply<T>(p, pitch, width, 1, g.wide(g.vb), {'N', g.turned, pitch, width * pitch}, 1,
                        {cross, pitch, p * pitch}, g.runs);
     for_rows(device, g.runs * p, pitch, [=] GROKRFM_BODY(std::ptrdiff_t pairs, std::ptrdiff_t y) {
         const std::ptrdiff_t run = pairs / p, x = pairs % p;
@@ -281,7 +282,7 @@ void solve_block(Device& device, const RoundArrays<T>& arrays, const GridRuns<T>
     if (starts_at_zero(device, g)) {
         device.clear(g.image, static_cast<std::size_t>(g.grid_size()) * sizeof(T));
     } else {
-        apply(device, g, g.solution, g.image);
+        apply(device, g, g.solution);
         if (solves) scale_start(device, g);
     }
     measure(device, g);

@@ -97,22 +97,20 @@ void add_products(Device& device, const GridBlock<T> g, const double* row_produc
 // residual = y - (K + ridge) solution, from the outputs in `image`.
 template <class T>
 void measure(Device& device, const GridBlock<T> g) {
-    sum_rows<2, T>(
-        device, g.rows(), g.pitch,
-        [=] GROKRFM_BODY(std::ptrdiff_t row, std::ptrdiff_t y, Sums<T, 2>& sums) {
-            const auto at = g.split(row);
-            const std::ptrdiff_t here = row * g.pitch + y;
-            const T side = g.right_side(at, y);
-            const T rest = side - kernel_image(g.mask[g.of_pairs(at) + y], g.image[here], g.ridge,
-                                               g.solution[here]);
-            g.residual[here] = rest;
-            sums.value[0] += rest * rest;
-            sums.value[1] += side * side;
-        },
-        [=] GROKRFM_BODY(std::ptrdiff_t row, const Sums<T, 2>& sums) {
-            g.parts[row * 2] = sums.value[0];
-            g.parts[row * 2 + 1] = sums.value[1];
-        });
+    sum_grids<2>(device, g, [=] GROKRFM_BODY(const Tiles::Row& at, std::ptrdiff_t y, T* totals) {
+        const std::ptrdiff_t here = g.of_grid(at) + y;
+        const Two<T> f = load_two(g.image + here), solution = load_two(g.solution + here);
+        const Two<T> mask = load_two(g.mask + g.of_pairs(at) + y);
+        Two<T> rest;
+        for (int k = 0; k < 2; ++k) {
+            const T side = g.right_side(at, y + k);
+            rest.value[k] =
+                side - kernel_image(mask.value[k], f.value[k], g.ridge, solution.value[k]);
+            totals[0] += rest.value[k] * rest.value[k];
+            totals[1] += side * side;
+        }
+        store_two(g.residual + here, rest);
+    });
     sum_parts<2>(device, g, [=] GROKRFM_BODY(std::ptrdiff_t c, const Sums<double, 2>& sums) {
         g.solves[c].squares = sums.value[0];
         g.solves[c].target_norm = ConjugateGradients::norm_of_targets(sums.value[1]);
@@ -121,7 +119,7 @@ void measure(Device& device, const GridBlock<T> g) {
 
 template <class T>
 void evaluate(Device& device, const GridBlock<T> g) {
-    apply(device, g, g.solution, g.image);
+    apply(device, g, g.solution);
     measure(device, g);
 }
 
@@ -141,14 +139,10 @@ void count_columns(Device& device, const GridBlock<T> g, Predicate predicate) {
 // Whether all starts are zero: an application of the kernel is more than a look.
 template <class T>
 bool starts_at_zero(Device& device, const GridBlock<T> g) {
-    sum_rows<1, T>(
-        device, g.rows(), g.pitch,
-        [=] GROKRFM_BODY(std::ptrdiff_t row, std::ptrdiff_t y, Sums<T, 1>& sums) {
-            sums.value[0] += g.solution[row * g.pitch + y] == 0 ? T(0) : T(1);
-        },
-        [=] GROKRFM_BODY(std::ptrdiff_t row, const Sums<T, 1>& sums) {
-            g.parts[row] = sums.value[0];
-        });
+    sum_grids<1>(device, g, [=] GROKRFM_BODY(const Tiles::Row& at, std::ptrdiff_t y, T* totals) {
+        const Two<T> solution = load_two(g.solution + g.of_grid(at) + y);
+        for (int k = 0; k < 2; ++k) *totals += solution.value[k] == 0 ? T(0) : T(1);
+    });
     sum_parts<1>(device, g, [=] GROKRFM_BODY(std::ptrdiff_t c, const Sums<double, 1>& sums) {
         g.energy[c] = sums.value[0];
     });
@@ -164,14 +158,10 @@ void scale_start(Device& device, const GridBlock<T> g) {
     sum_parts<1>(device, g, [=] GROKRFM_BODY(std::ptrdiff_t c, const Sums<double, 1>& sums) {
         g.energy[c] = sums.value[0];
     });
-    sum_rows<1, T>(
-        device, g.rows(), g.pitch,
-        [=] GROKRFM_BODY(std::ptrdiff_t row, std::ptrdiff_t y, Sums<T, 1>& sums) {
-            sums.value[0] += g.right_side(g.split(row), y) * g.solution[row * g.pitch + y];
-        },
-        [=] GROKRFM_BODY(std::ptrdiff_t row, const Sums<T, 1>& sums) {
-            g.parts[row] = sums.value[0];
-        });
+    sum_grids<1>(device, g, [=] GROKRFM_BODY(const Tiles::Row& at, std::ptrdiff_t y, T* totals) {
+        const Two<T> solution = load_two(g.solution + g.of_grid(at) + y);
+        for (int k = 0; k < 2; ++k) *totals += g.right_side(at, y + k) * solution.value[k];
+    });
     sum_parts<1>(device, g, [=] GROKRFM_BODY(std::ptrdiff_t c, const Sums<double, 1>& sums) {
         g.factor[c] = static_cast<T>(start_factor(sums.value[0], g.energy[c]));
     });
@@ -183,83 +173,96 @@ void scale_start(Device& device, const GridBlock<T> g) {
     });
 }
 
-// P^-1 residual at a place: u - (W coarse W'u) / diag with u = residual / diag, from the images of
-// the lines of u.
+// A step along the direction as far as the residual goes; the solution follows in `turn`, where the
+// direction is read anyway. The lines of u = residual / diag, the residual's squares, and its
+// product with u. Not moving: these alone.
 template <class T>
-GROKRFM_HOST_DEVICE T preconditioned_residual(const GridBlock<T>& g, std::ptrdiff_t row,
-                                              std::ptrdiff_t y) {
-    const auto at = g.split(row);
-    const T inverse = g.inverse_diagonal[g.of_pairs(at) + y];
-    const T* line = g.line_images + g.of_column(at);
-    return preconditioned(g.residual[row * g.pitch + y] * inverse, line[at.x], line[g.pitch + y],
-                          inverse);
-}
-
-// A step along the direction; the lines of residual / diag, and the residual's squares.
-template <class T>
-void take_step(Device& device, const GridBlock<T> g) {
-    sum_rows<2, T>(
-        device, g.rows(), g.pitch,
-        [=] GROKRFM_BODY(std::ptrdiff_t row, std::ptrdiff_t y, Sums<T, 2>& sums) {
-            const auto at = g.split(row);
-            const std::ptrdiff_t here = row * g.pitch + y, pair = g.of_pairs(at) + y;
-            const T length = g.step[at.run * g.m + at.c], direction = g.direction[here];
-            g.solution[here] += length * direction;
-            const T rest = g.residual[here] -
-                           length * kernel_image(g.mask[pair], g.image[here], g.ridge, direction);
-            g.residual[here] = rest;
-            sums.value[0] += rest * g.inverse_diagonal[pair];
-            sums.value[1] += rest * rest;
-        },
-        [=] GROKRFM_BODY(std::ptrdiff_t row, const Sums<T, 2>& sums) {
-            const auto at = g.split(row);
-            g.lines[g.of_column(at) + at.x] = sums.value[0];
-            g.parts[row] = sums.value[1];
-        });
-    sum_columns(device, g, [=] GROKRFM_BODY(std::ptrdiff_t at, std::ptrdiff_t pair) {
-        return g.residual[at] * g.inverse_diagonal[pair];
-    });
-    sum_parts<1>(device, g, [=] GROKRFM_BODY(std::ptrdiff_t c, const Sums<double, 1>& sums) {
+void advance(Device& device, const GridBlock<T> g, bool moves) {
+    sum_to_lines<2>(device, g,
+                    [=] GROKRFM_BODY(const Tiles::Row& at, std::ptrdiff_t y, T& row_sum,
+                                     Two<T>& column_sums, T* totals) {
+                        const std::ptrdiff_t here = g.of_grid(at) + y, pair = g.of_pairs(at) + y;
+                        Two<T> rest = load_two(g.residual + here);
+                        if (moves) {
+                            const T length = g.step[g.column(at)];
+                            const Two<T> f = output_at(g, at, y), mask = load_two(g.mask + pair);
+                            Two<T> direction{};
+                            if (g.ridge != 0) direction = load_two(g.direction + here);
+                            for (int k = 0; k < 2; ++k)
+                                rest.value[k] -= length * kernel_image(mask.value[k], f.value[k],
+                                                                       g.ridge, direction.value[k]);
+                            store_two(g.residual + here, rest);
+                        }
+                        const Two<T> inverse = load_two(g.inverse_diagonal + pair);
+                        for (int k = 0; k < 2; ++k) {
+                            const T u = rest.value[k] * inverse.value[k];
+                            row_sum += u;
+                            column_sums.value[k] += u;
+                            totals[0] += rest.value[k] * rest.value[k];
+                            totals[1] += rest.value[k] * u;
+                        }
+                    });
+    // The count of open columns is zero by now: `choose_step`.
+    sum_parts<2>(device, g, [=] GROKRFM_BODY(std::ptrdiff_t c, const Sums<double, 2>& sums) {
         g.solves[c].squares = sums.value[0];
+        g.weighted[c] = sums.value[1];
+        if (g.is_open(c)) add_atomically(g.count, 1);
     });
 }
 
-// The share of the last direction in the next one.
+// The share of the last direction in the next one. With l the lines of u = residual / diag,
+//
+//   P^-1 residual = u - (W coarse l) / diag,  residual . P^-1 residual = residual . u - l . coarse
+//   l
 template <class T>
 void precondition(Device& device, const GridBlock<T> g) {
     multiply_lines(device, g, g.coarse);
-    sum_rows<1, T>(
-        device, g.rows(), g.pitch,
-        [=] GROKRFM_BODY(std::ptrdiff_t row, std::ptrdiff_t y, Sums<T, 1>& sums) {
-            sums.value[0] += preconditioned_residual(g, row, y) * g.residual[row * g.pitch + y];
+    sum_rows<1, double>(
+        device, g.columns(), g.w,
+        [=] GROKRFM_BODY(std::ptrdiff_t c, std::ptrdiff_t i, Sums<double, 1>& sums) {
+            sums.value[0] += static_cast<double>(g.lines[c * g.w + i]) *
+                             static_cast<double>(g.line_images[c * g.w + i]);
         },
-        [=] GROKRFM_BODY(std::ptrdiff_t row, const Sums<T, 1>& sums) {
-            g.parts[row] = sums.value[0];
+        [=] GROKRFM_BODY(std::ptrdiff_t c, const Sums<double, 1>& sums) {
+            const double product = g.weighted[c] - sums.value[0];
+            g.factor[c] = static_cast<T>(g.solves[c].direction_factor(product));
         });
-    sum_parts<1>(device, g, [=] GROKRFM_BODY(std::ptrdiff_t c, const Sums<double, 1>& sums) {
-        g.factor[c] = static_cast<T>(g.solves[c].direction_factor(sums.value[0]));
-    });
 }
 
-// direction = P^-1 residual + factor direction, with its lines.
+// The last step of the solution; then direction = P^-1 residual + factor direction, with its lines.
 template <class T>
 void turn(Device& device, const GridBlock<T> g) {
-    sum_rows<1, T>(
-        device, g.rows(), g.pitch,
-        [=] GROKRFM_BODY(std::ptrdiff_t row, std::ptrdiff_t y, Sums<T, 1>& sums) {
-            const auto at = g.split(row);
-            const std::ptrdiff_t here = row * g.pitch + y;
-            const T value = g.factor[at.run * g.m + at.c] * g.direction[here] +
-                            preconditioned_residual(g, row, y);
-            g.direction[here] = value;
-            sums.value[0] += value;
-        },
-        [=] GROKRFM_BODY(std::ptrdiff_t row, const Sums<T, 1>& sums) {
-            const auto at = g.split(row);
-            g.lines[g.of_column(at) + at.x] = sums.value[0];
+    sum_to_lines<0>(
+        device, g,
+        [=] GROKRFM_BODY(const Tiles::Row& at, std::ptrdiff_t y, T& row_sum, Two<T>& column_sums,
+                         T*) {
+            const std::ptrdiff_t here = g.of_grid(at) + y, c = g.column(at);
+            const T length = g.step[c], factor = g.factor[c];
+            const T* images = g.line_images + g.of_column(at);
+            const Two<T> inverse = load_two(g.inverse_diagonal + g.of_pairs(at) + y);
+            const Two<T> rest = load_two(g.residual + here),
+                         columns = load_two(images + g.pitch + y);
+            Two<T> direction = load_two(g.direction + here), solution = load_two(g.solution + here);
+            for (int k = 0; k < 2; ++k) {
+                solution.value[k] += length * direction.value[k];
+                direction.value[k] = factor * direction.value[k] +
+                                     preconditioned(rest.value[k] * inverse.value[k], images[at.x],
+                                                    columns.value[k], inverse.value[k]);
+                row_sum += direction.value[k];
+                column_sums.value[k] += direction.value[k];
+            }
+            store_two(g.solution + here, solution);
+            store_two(g.direction + here, direction);
         });
-    sum_columns(device, g,
-                [=] GROKRFM_BODY(std::ptrdiff_t at, std::ptrdiff_t) { return g.direction[at]; });
+}
+
+// The step of the solution that `turn` has not taken yet.
+template <class T>
+void settle(Device& device, const GridBlock<T> g) {
+    for_rows(device, g.rows(), g.pitch, [=] GROKRFM_BODY(std::ptrdiff_t row, std::ptrdiff_t y) {
+        const std::ptrdiff_t here = row * g.pitch + y;
+        g.solution[here] += g.step[g.column(g.split(row))] * g.direction[here];
+    });
 }
 
 // The length of the step from V . (K + ridge) V in the parts.
@@ -269,6 +272,7 @@ void choose_step(Device& device, const GridBlock<T> g) {
         const bool active = g.active[c / g.m] != 0;
         g.step[c] =
             active ? static_cast<T>(g.solves[c].step_length(sums.value[0], g.tolerance)) : T(0);
+        if (c == 0) *g.count = 0;
     });
 }
 
@@ -281,6 +285,7 @@ void begin_pass(Device& device, const GridBlock<T> g) {
     for_each(device, g.columns(), [=] GROKRFM_BODY(std::ptrdiff_t c) {
         g.step[c] = 0;
         g.solves[c].begin_pass();
+        if (c == 0) *g.count = 0;
     });
     device.clear(g.direction, static_cast<std::size_t>(g.grid_size()) * sizeof(T));
 }
@@ -293,32 +298,26 @@ void end_pass(Device& device, const GridBlock<T> g) {
 }
 
 template <class T>
-void count_open(Device& device, const GridBlock<T> g) {
-    count_columns(device, g, [=] GROKRFM_BODY(std::ptrdiff_t c) { return g.is_open(c); });
-}
-
-template <class T>
 void put_step(Device& device, const GridBlock<T> g) {
     precondition(device, g);
     turn(device, g);
     {
         const Device::Rounding products(device);
-        apply_to_summed(device, g, g.direction, g.image);
+        multiply_summed(device, g, g.direction);
     }
+    measure_energy(device, g, g.direction, false);
     choose_step(device, g);
-    take_step(device, g);
-    count_open(device, g);
+    advance(device, g, true);
 }
 
 // A look costs some 30 us, since the device runs dry meanwhile; a step too many costs one of about
 // 30 of a pass. At 50 Tflop/s they cost the same where a step has so many flops.
 constexpr double short_step_flops = 5e10;
 
-// A pass: at most so many steps, at least one; returns how many.
+// At most so many steps, at least one; returns how many.
 template <class T>
 int iterate(Device& device, const GridBlock<T> g, int most, bool looks_late,
             Device::Repeated& step) {
-    take_step(device, g);  // of length 0: scales the residual
     for (int done = 1;; ++done) {
         step();
         if (looks_late && done > 1 && device.answer() == 0) return done;
@@ -336,10 +335,11 @@ void solve(Device& device, const GridBlock<T> g, int most) {
     Device::Repeated step(device, [&device, g] { put_step(device, g); });
     while (most > 0) {
         begin_pass(device, g);
-        count_open(device, g);
+        advance(device, g, false);
         device.ask(g.count);
         if (device.answer() == 0) return;
         most -= iterate(device, g, most, is_short, step);
+        settle(device, g);
         evaluate(device, g);
         end_pass(device, g);
     }

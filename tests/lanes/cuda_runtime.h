@@ -120,6 +120,12 @@ T __shfl_down_sync(unsigned mask, T value, int distance) {
     return value;
 }
 
+inline double atomicAdd(double* sum, double number) {
+    const double before = *sum;
+    *sum += number;
+    return before;
+}
+
 template <class... Parameters, class... Arguments>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
                                Arguments&&... arguments) {
