@@ -4,9 +4,9 @@
 // looks whether any is open changes nothing but the work: it looks after a step where that is long,
 // and else while the next one is under way.
 //
-// Besides its products a step reads and writes 21 grids: 84 bytes an entry in float32, beside the
-// 10 p flops an entry of the products. It is 12 launches and 6 products, 3 launches more for p >
-// 64, 2 more with norms.
+// Besides its products a step reads and writes 15 grids, one more with a ridge: 60 bytes an entry
+// in float32, and 2 of sums over tiles, beside the 10 p flops an entry of the products. It is 10
+// launches and 6 products, 2 launches more with norms.
 #pragma once
 
 #include "grid_operator.h"
@@ -212,8 +212,8 @@ void advance(Device& device, const GridBlock<T> g, bool moves) {
 
 // The share of the last direction in the next one. With l the lines of u = residual / diag,
 //
-//   P^-1 residual = u - (W coarse l) / diag,  residual . P^-1 residual = residual . u - l . coarse
-//   l
+//   P^-1 residual = u - (W coarse l) / diag,
+//   residual . P^-1 residual = residual . u - l . (coarse l)
 template <class T>
 void precondition(Device& device, const GridBlock<T> g) {
     multiply_lines(device, g, g.coarse);

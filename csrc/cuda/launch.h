@@ -154,7 +154,7 @@ GROKRFM_BODY void walk_tile(const Tiles& tiles, std::ptrdiff_t tile, int lane, i
     const Tiles::Row first = tiles.first_row(tile);
     // Sums of the rows live in registers, which have no indices; else fewer rows do for their
     // loads.
-    constexpr int unrolled = per_row > 0 ? tile_rows : 4;
+    [[maybe_unused]] constexpr int unrolled = per_row > 0 ? tile_rows : 4;
     T row_sums[tile_rows][or_one<per_row>] = {}, totals[or_one<per_tile>] = {};
     for (std::ptrdiff_t y = 2 * lane; y < tiles.pitch; y += 2 * lane_count) {
         Two<T> column_sums[or_one<per_column>] = {};

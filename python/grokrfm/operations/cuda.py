@@ -179,7 +179,7 @@ class CudaOperations(ArrayNetworks):
     def column_bytes(self, modulus: int, classes: int, targets: int, itemsize: int) -> int:
         """What the columns share, 80 p² numbers, and the columns in flight.
 
-        Those are a block at a time, in float32 one by one from p = 5000 on: 13.9 GB at p = 9973,
+        Those are a block at a time, in float32 one by one from p = 5000 on: 14.0 GB at p = 9973,
         beside 31.8 GB of the rest. No solutions are kept but those of the columns themselves.
         """
         shared = 80 * modulus**2 * itemsize
