@@ -56,7 +56,9 @@ struct GridBlock {
     Tiles tiles() const { return {runs, p, m, pitch}; }
 
     // A row of a grid, row = (run p + x) m + c.
-    using Row = Tiles::Row;
+    struct Row {
+        std::ptrdiff_t run, x, c;
+    };
     // In 32 bits, which the rows of a block fit into: a GPU divides 64 bits several times slower.
     GROKRFM_HOST_DEVICE Row split(std::ptrdiff_t row) const {
         const auto all = static_cast<std::uint32_t>(row);
@@ -68,21 +70,20 @@ struct GridBlock {
                                            std::ptrdiff_t c) const {
         return (run * p + x) * m + c;
     }
-    GROKRFM_HOST_DEVICE std::ptrdiff_t of_grid(const Row& at) const {
-        return row(at.run, at.x, at.c) * pitch;
-    }
     // Of arrays runs x m, runs x m x w, and of matrices runs x w x w.
-    GROKRFM_HOST_DEVICE std::ptrdiff_t column(const Row& at) const { return at.run * m + at.c; }
-    GROKRFM_HOST_DEVICE std::ptrdiff_t of_column(const Row& at) const { return column(at) * w; }
+    template <class At>
+    GROKRFM_HOST_DEVICE std::ptrdiff_t column(const At& at) const {
+        return at.run * m + at.c;
+    }
+    template <class At>
+    GROKRFM_HOST_DEVICE std::ptrdiff_t of_column(const At& at) const {
+        return column(at) * w;
+    }
     GROKRFM_HOST_DEVICE std::ptrdiff_t of_matrix(std::ptrdiff_t run, std::ptrdiff_t i) const {
         return (run * w + i) * w;
     }
-    // Of arrays runs x p x pitch.
-    GROKRFM_HOST_DEVICE std::ptrdiff_t of_pairs(const Row& at) const {
-        return (at.run * p + at.x) * pitch;
-    }
     // The right-hand side: 1 at the training pairs of the row's class, or as given.
-    GROKRFM_HOST_DEVICE T right_side(const Row& at, std::ptrdiff_t y) const {
+    GROKRFM_HOST_DEVICE T right_side(const Tiles::Place& at, std::ptrdiff_t y) const {
         if (y >= p) return 0;
         const std::ptrdiff_t pair = (at.run * p + at.x) * p + y;
         if (targets == nullptr) return train_labels[pair] == first_class + at.c ? T(1) : T(0);
@@ -105,16 +106,17 @@ struct GridBlock {
     }
 };
 
-// A pass over the grids that adds up `count` numbers a column: body(row, y, totals), by twos of y;
+// A pass over the grids that adds up `count` numbers a column, with use(place, loaded, totals);
 // sum_parts gives the sums.
-template <int count, class T, class Body>
-void sum_grids(Device& device, const GridBlock<T> g, Body body) {
+template <int count, class T, class Load, class Use>
+void sum_grids(Device& device, const GridBlock<T> g, Load load, Use use) {
+    using Loaded = decltype(load(Tiles::Place{}));
     sum_tiles<0, 0, count>(
-        device, g.tiles(), g.column_parts, g.parts,
-        [=] GROKRFM_BODY(const Tiles::Row& at, std::ptrdiff_t y, T*, Two<T>*, T* totals) {
-            body(at, y, totals);
+        device, g.tiles(), g.column_parts, g.parts, load,
+        [=] GROKRFM_BODY(const Tiles::Place& at, const Loaded& loaded, T*, Two<T>*, T* totals) {
+            use(at, loaded, totals);
         },
-        [] GROKRFM_BODY(const Tiles::Row&, const T*) {});
+        [] GROKRFM_BODY(const Tiles::Place&, const T*) {});
 }
 
 // finish(column, sums) with the `count` sums of a pass, in doubles.
@@ -145,15 +147,17 @@ void sum_column_parts(Device& device, const GridBlock<T> g, Finish finish) {
     });
 }
 
-// A pass that leaves both halves of the lines, row sums and column sums of what the body adds:
-// body(row, y, row_sum, column_sums, totals), by twos of y.
-template <int per_tile, class T, class Body>
-void sum_to_lines(Device& device, const GridBlock<T> g, Body body) {
+// A pass that leaves both halves of the lines, row sums and column sums of what is added to them:
+// use(place, loaded, row_sum, column_sums, totals).
+template <int per_tile, class T, class Load, class Use>
+void sum_to_lines(Device& device, const GridBlock<T> g, Load load, Use use) {
+    using Loaded = decltype(load(Tiles::Place{}));
     sum_tiles<1, 1, per_tile>(
-        device, g.tiles(), g.column_parts, g.parts,
-        [=] GROKRFM_BODY(const Tiles::Row& at, std::ptrdiff_t y, T* row_sums, Two<T>* column_sums,
-                         T* totals) { body(at, y, *row_sums, *column_sums, totals); },
-        [=] GROKRFM_BODY(const Tiles::Row& at, const T* row_sums) {
+        device, g.tiles(), g.column_parts, g.parts, load,
+        [=] GROKRFM_BODY(const Tiles::Place& at, const Loaded& loaded, T* row_sums,
+                         Two<T>* column_sums,
+                         T* totals) { use(at, loaded, *row_sums, *column_sums, totals); },
+        [=] GROKRFM_BODY(const Tiles::Place& at, const T* row_sums) {
             g.lines[g.of_column(at) + at.x] = *row_sums;
         });
     sum_column_parts<1>(
@@ -164,15 +168,15 @@ void sum_to_lines(Device& device, const GridBlock<T> g, Body body) {
 
 template <class T>
 void sum_lines(Device& device, const GridBlock<T> g, const T* v) {
-    sum_to_lines<0>(device, g,
-                    [=] GROKRFM_BODY(const Tiles::Row& at, std::ptrdiff_t y, T& row_sum,
-                                     Two<T>& column_sums, T*) {
-                        const Two<T> both = load_two(v + g.of_grid(at) + y);
-                        for (int k = 0; k < 2; ++k) {
-                            row_sum += both.value[k];
-                            column_sums.value[k] += both.value[k];
-                        }
-                    });
+    sum_to_lines<0>(
+        device, g, [=] GROKRFM_BODY(const Tiles::Place& at) { return load_two(v + at.here); },
+        [] GROKRFM_BODY(const Tiles::Place&, const Two<T>& both, T& row_sum, Two<T>& column_sums,
+                        T*) {
+            for (int k = 0; k < 2; ++k) {
+                row_sum += both.value[k];
+                column_sums.value[k] += both.value[k];
+            }
+        });
 }
 
 // line_images[c] = matrix lines[c]

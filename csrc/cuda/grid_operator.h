@@ -43,26 +43,33 @@ void prepare_runs(Device& device, const GridBlock<T> g, const T* feature_matrix,
     });
 }
 
-// norm_sum = t = sum V (q - shift) per column.
+// norm_sum = t = sum V (q - shift) per column, from the sums of a pass.
 template <class T>
-void sum_norms(Device& device, const GridBlock<T> g, const T* v) {
-    sum_grids<1>(device, g, [=] GROKRFM_BODY(const Tiles::Row& at, std::ptrdiff_t y, T* totals) {
-        const Two<T> both = load_two(v + g.of_grid(at) + y);
-        const Two<T> norms = load_two(g.shifted_norms + g.of_pairs(at) + y);
-        for (int k = 0; k < 2; ++k) *totals += both.value[k] * norms.value[k];
-    });
+void keep_norms(Device& device, const GridBlock<T> g) {
     sum_parts<1>(device, g, [=] GROKRFM_BODY(std::ptrdiff_t c, const Sums<double, 1>& sums) {
         g.norm_sum[c] = sums.value[0];
     });
 }
 
+template <class T>
+void sum_norms(Device& device, const GridBlock<T> g, const T* v) {
+    sum_grids<1>(
+        device, g,
+        [=] GROKRFM_BODY(const Tiles::Place& at) {
+            return Twos<T, 2>{load_two(v + at.here), load_two(g.shifted_norms + at.pair)};
+        },
+        [] GROKRFM_BODY(const Tiles::Place&, const Twos<T, 2>& loaded, T* totals) {
+            for (int k = 0; k < 2; ++k) *totals += loaded.of[0].value[k] * loaded.of[1].value[k];
+        });
+    keep_norms(device, g);
+}
+
 // Leaves W12 in the image and the diagonals of W11 and W22, all that `output_at` needs, given the
-// lines of V.
+// lines and norm sums of V.
 template <class T>
 void multiply_summed(Device& device, const GridBlock<T> g, const T* v) {
     const std::ptrdiff_t pitch = g.pitch, width = g.m * pitch, block = g.p * width;
     const T *b = g.metric + pitch, *d = g.metric + pitch * g.w + pitch;
-    if (g.form.norms != 0) sum_norms(device, g, v);
     // Sums over all of a row, what lies beyond p being zero: factors whose rows have an odd length
     // are read number by number.
     device.multiply<T>(g.p * g.m, pitch, pitch, 1, g.grid(v), g.matrix(d), 0, {g.vd, pitch, block},
@@ -73,16 +80,20 @@ void multiply_summed(Device& device, const GridBlock<T> g, const T* v) {
                        {g.turned, pitch, width * pitch}, g.runs);
     multiply_lines(device, g, g.squares);
     // diagonals = (M o M) [r; s] + 2 [colsum(A o V B'); colsum(B o V D)]
+    using Loaded = Twos<T, 6>;
     sum_tiles<0, 2, 0>(
         device, g.tiles(), g.column_parts, g.parts,
-        [=] GROKRFM_BODY(const Tiles::Row& at, std::ptrdiff_t y, T*, Two<T>* column_sums, T*) {
-            const std::ptrdiff_t here = g.of_grid(at) + y, matrix = g.of_matrix(at.run, at.x) + y;
-            const std::ptrdiff_t top = ((at.run * g.w + at.x) * g.m + at.c) * pitch + y;
-            const std::ptrdiff_t across = (g.column(at) * pitch + at.x) * pitch + y;
+        [=] GROKRFM_BODY(const Tiles::Place& at) {
+            const std::ptrdiff_t matrix = g.of_matrix(at.run, at.x) + at.y;
+            const std::ptrdiff_t across = (g.column(at) * pitch + at.x) * pitch + at.y;
+            return Loaded{load_two(g.vd + at.here),    load_two(g.vb + at.here),
+                          load_two(g.turned + across), load_two(g.metric + matrix),
+                          load_two(b + matrix),        load_two(d + matrix)};
+        },
+        [=] GROKRFM_BODY(const Tiles::Place& at, const Loaded& loaded, T*, Two<T>* column_sums,
+                         T*) {
+            const auto& [vd, vb, turned, a_x, b_x, d_x] = loaded.of;
             const T *lines = g.lines + g.of_column(at), r = lines[at.x], s = lines[pitch + at.x];
-            const Two<T> vd = load_two(g.vd + here), vb = load_two(g.vb + here);
-            const Two<T> turned = load_two(g.turned + across), a_x = load_two(g.metric + matrix);
-            const Two<T> b_x = load_two(b + matrix), d_x = load_two(d + matrix);
             Two<T> upper, lower;
             for (int k = 0; k < 2; ++k) {
                 upper.value[k] = vd.value[k] + r * b_x.value[k];
@@ -90,10 +101,11 @@ void multiply_summed(Device& device, const GridBlock<T> g, const T* v) {
                 column_sums[0].value[k] += a_x.value[k] * vb.value[k];
                 column_sums[1].value[k] += b_x.value[k] * vd.value[k];
             }
-            store_two(g.stacked + top, upper);
-            store_two(g.stacked + top + pitch * width, lower);
+            T* top = g.stacked + ((at.run * g.w + at.x) * g.m + at.c) * pitch + at.y;
+            store_two(top, upper);
+            store_two(top + pitch * width, lower);
         },
-        [] GROKRFM_BODY(const Tiles::Row&, const T*) {});
+        [] GROKRFM_BODY(const Tiles::Place&, const T*) {});
     sum_column_parts<2>(
         device, g, [=] GROKRFM_BODY(std::ptrdiff_t c, std::ptrdiff_t y, const Sums<T, 2>& sums) {
             for (std::ptrdiff_t k = 0; k < 2; ++k) {
@@ -105,39 +117,48 @@ void multiply_summed(Device& device, const GridBlock<T> g, const T* v) {
                        0, {g.image, width, block}, g.runs);
 }
 
-// f at two neighbours.
+// f at two neighbours, of W12 there, the diagonal of W22 and the shifted norms.
 template <class T>
-GROKRFM_HOST_DEVICE Two<T> output_at(const GridBlock<T>& g, const Tiles::Row& at,
-                                     std::ptrdiff_t y) {
+GROKRFM_HOST_DEVICE Two<T> output_at(const GridBlock<T>& g, const Tiles::Place& at,
+                                     const Two<T>& w12, const Two<T>& w22, const Two<T>& shifted) {
     const T pairs = static_cast<T>(g.form.pairs), norms = static_cast<T>(g.form.norms);
-    const T offset = norms != 0 ? norms * static_cast<T>(g.norm_sum[g.column(at)]) : T(0);
-    const T* diagonals = g.diagonals + g.of_column(at);
-    const Two<T> shifted = load_two(g.shifted_norms + g.of_pairs(at) + y);
-    const Two<T> w12 = load_two(g.image + g.of_grid(at) + y);
-    const Two<T> w22 = load_two(diagonals + g.pitch + y);
+    const std::ptrdiff_t c = g.column(at);
+    const T offset = norms != 0 ? norms * static_cast<T>(g.norm_sum[c]) : T(0);
+    const T w11 = g.diagonals[c * g.w + at.x];
     Two<T> f;
     for (int k = 0; k < 2; ++k)
-        f.value[k] =
-            output(offset, shifted.value[k], pairs, diagonals[at.x], w22.value[k], w12.value[k]);
+        f.value[k] = output(offset, shifted.value[k], pairs, w11, w22.value[k], w12.value[k]);
     return f;
+}
+template <class T>
+GROKRFM_HOST_DEVICE Two<T> load_w22(const GridBlock<T>& g, const Tiles::Place& at) {
+    return load_two(g.diagonals + g.of_column(at) + g.pitch + at.y);
 }
 
 // The parts become those of V . (f + ridge V), of the V multiplied last; the image f, if it is to.
 template <class T>
 void measure_energy(Device& device, const GridBlock<T> g, const T* v, bool keeps_outputs) {
-    sum_grids<1>(device, g, [=] GROKRFM_BODY(const Tiles::Row& at, std::ptrdiff_t y, T* totals) {
-        const std::ptrdiff_t here = g.of_grid(at) + y;
-        const Two<T> f = output_at(g, at, y), both = load_two(v + here);
-        for (int k = 0; k < 2; ++k)
-            *totals += both.value[k] * (f.value[k] + g.ridge * both.value[k]);
-        if (keeps_outputs) store_two(g.image + here, f);
-    });
+    using Loaded = Twos<T, 4>;
+    sum_grids<1>(
+        device, g,
+        [=] GROKRFM_BODY(const Tiles::Place& at) {
+            return Loaded{load_two(v + at.here), load_two(g.image + at.here), load_w22(g, at),
+                          load_two(g.shifted_norms + at.pair)};
+        },
+        [=] GROKRFM_BODY(const Tiles::Place& at, const Loaded& loaded, T* totals) {
+            const auto& [both, w12, w22, shifted] = loaded.of;
+            const Two<T> f = output_at(g, at, w12, w22, shifted);
+            for (int k = 0; k < 2; ++k)
+                *totals += both.value[k] * (f.value[k] + g.ridge * both.value[k]);
+            if (keeps_outputs) store_two(g.image + at.here, f);
+        });
 }
 
 // image = f(V) on all pairs, with the energies in the parts.
 template <class T>
 void apply(Device& device, const GridBlock<T> g, const T* v) {
     sum_lines(device, g, v);
+    if (g.form.norms != 0) sum_norms(device, g, v);
     multiply_summed(device, g, v);
     measure_energy(device, g, v, true);
 }

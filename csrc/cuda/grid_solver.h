@@ -97,20 +97,25 @@ void add_products(Device& device, const GridBlock<T> g, const double* row_produc
 // residual = y - (K + ridge) solution, from the outputs in `image`.
 template <class T>
 void measure(Device& device, const GridBlock<T> g) {
-    sum_grids<2>(device, g, [=] GROKRFM_BODY(const Tiles::Row& at, std::ptrdiff_t y, T* totals) {
-        const std::ptrdiff_t here = g.of_grid(at) + y;
-        const Two<T> f = load_two(g.image + here), solution = load_two(g.solution + here);
-        const Two<T> mask = load_two(g.mask + g.of_pairs(at) + y);
-        Two<T> rest;
-        for (int k = 0; k < 2; ++k) {
-            const T side = g.right_side(at, y + k);
-            rest.value[k] =
-                side - kernel_image(mask.value[k], f.value[k], g.ridge, solution.value[k]);
-            totals[0] += rest.value[k] * rest.value[k];
-            totals[1] += side * side;
-        }
-        store_two(g.residual + here, rest);
-    });
+    using Loaded = Twos<T, 3>;
+    sum_grids<2>(
+        device, g,
+        [=] GROKRFM_BODY(const Tiles::Place& at) {
+            return Loaded{load_two(g.image + at.here), load_two(g.solution + at.here),
+                          load_two(g.mask + at.pair)};
+        },
+        [=] GROKRFM_BODY(const Tiles::Place& at, const Loaded& loaded, T* totals) {
+            const auto& [f, solution, mask] = loaded.of;
+            Two<T> rest;
+            for (int k = 0; k < 2; ++k) {
+                const T side = g.right_side(at, at.y + k);
+                rest.value[k] =
+                    side - kernel_image(mask.value[k], f.value[k], g.ridge, solution.value[k]);
+                totals[0] += rest.value[k] * rest.value[k];
+                totals[1] += side * side;
+            }
+            store_two(g.residual + at.here, rest);
+        });
     sum_parts<2>(device, g, [=] GROKRFM_BODY(std::ptrdiff_t c, const Sums<double, 2>& sums) {
         g.solves[c].squares = sums.value[0];
         g.solves[c].target_norm = ConjugateGradients::norm_of_targets(sums.value[1]);
@@ -123,30 +128,19 @@ void evaluate(Device& device, const GridBlock<T> g) {
     measure(device, g);
 }
 
-// To `count`: how many columns the predicate is true of.
-template <class T, class Predicate>
-void count_columns(Device& device, const GridBlock<T> g, Predicate predicate) {
-    sum_rows<1, double>(
-        device, 1, g.columns(),
-        [=] GROKRFM_BODY(std::ptrdiff_t, std::ptrdiff_t c, Sums<double, 1>& sums) {
-            sums.value[0] += predicate(c) ? 1 : 0;
-        },
-        [=] GROKRFM_BODY(std::ptrdiff_t, const Sums<double, 1>& sums) {
-            *g.count = sums.value[0];
-        });
-}
-
 // Whether all starts are zero: an application of the kernel is more than a look.
 template <class T>
 bool starts_at_zero(Device& device, const GridBlock<T> g) {
-    sum_grids<1>(device, g, [=] GROKRFM_BODY(const Tiles::Row& at, std::ptrdiff_t y, T* totals) {
-        const Two<T> solution = load_two(g.solution + g.of_grid(at) + y);
-        for (int k = 0; k < 2; ++k) *totals += solution.value[k] == 0 ? T(0) : T(1);
+    device.clear(g.count, sizeof *g.count);
+    sum_grids<1>(
+        device, g,
+        [=] GROKRFM_BODY(const Tiles::Place& at) { return load_two(g.solution + at.here); },
+        [] GROKRFM_BODY(const Tiles::Place&, const Two<T>& solution, T* totals) {
+            for (int k = 0; k < 2; ++k) *totals += solution.value[k] == 0 ? T(0) : T(1);
+        });
+    sum_parts<1>(device, g, [=] GROKRFM_BODY(std::ptrdiff_t, const Sums<double, 1>& sums) {
+        if (sums.value[0] > 0) add_atomically(g.count, 1);
     });
-    sum_parts<1>(device, g, [=] GROKRFM_BODY(std::ptrdiff_t c, const Sums<double, 1>& sums) {
-        g.energy[c] = sums.value[0];
-    });
-    count_columns(device, g, [=] GROKRFM_BODY(std::ptrdiff_t c) { return g.energy[c] > 0; });
     device.ask(g.count);
     return device.answer() == 0;
 }
@@ -158,10 +152,12 @@ void scale_start(Device& device, const GridBlock<T> g) {
     sum_parts<1>(device, g, [=] GROKRFM_BODY(std::ptrdiff_t c, const Sums<double, 1>& sums) {
         g.energy[c] = sums.value[0];
     });
-    sum_grids<1>(device, g, [=] GROKRFM_BODY(const Tiles::Row& at, std::ptrdiff_t y, T* totals) {
-        const Two<T> solution = load_two(g.solution + g.of_grid(at) + y);
-        for (int k = 0; k < 2; ++k) *totals += g.right_side(at, y + k) * solution.value[k];
-    });
+    sum_grids<1>(
+        device, g,
+        [=] GROKRFM_BODY(const Tiles::Place& at) { return load_two(g.solution + at.here); },
+        [=] GROKRFM_BODY(const Tiles::Place& at, const Two<T>& solution, T* totals) {
+            for (int k = 0; k < 2; ++k) *totals += g.right_side(at, at.y + k) * solution.value[k];
+        });
     sum_parts<1>(device, g, [=] GROKRFM_BODY(std::ptrdiff_t c, const Sums<double, 1>& sums) {
         g.factor[c] = static_cast<T>(start_factor(sums.value[0], g.energy[c]));
     });
@@ -174,35 +170,46 @@ void scale_start(Device& device, const GridBlock<T> g) {
 }
 
 // A step along the direction as far as the residual goes; the solution follows in `turn`, where the
-// direction is read anyway. The lines of u = residual / diag, the residual's squares, and its
-// product with u. Not moving: these alone.
+// direction is read anyway. The lines of u = residual / diag, the residual's squares and its
+// product with u, and how many columns are open, the count being zero before. Not moving: these
+// alone.
 template <class T>
 void advance(Device& device, const GridBlock<T> g, bool moves) {
-    sum_to_lines<2>(device, g,
-                    [=] GROKRFM_BODY(const Tiles::Row& at, std::ptrdiff_t y, T& row_sum,
-                                     Two<T>& column_sums, T* totals) {
-                        const std::ptrdiff_t here = g.of_grid(at) + y, pair = g.of_pairs(at) + y;
-                        Two<T> rest = load_two(g.residual + here);
-                        if (moves) {
-                            const T length = g.step[g.column(at)];
-                            const Two<T> f = output_at(g, at, y), mask = load_two(g.mask + pair);
-                            Two<T> direction{};
-                            if (g.ridge != 0) direction = load_two(g.direction + here);
-                            for (int k = 0; k < 2; ++k)
-                                rest.value[k] -= length * kernel_image(mask.value[k], f.value[k],
-                                                                       g.ridge, direction.value[k]);
-                            store_two(g.residual + here, rest);
-                        }
-                        const Two<T> inverse = load_two(g.inverse_diagonal + pair);
-                        for (int k = 0; k < 2; ++k) {
-                            const T u = rest.value[k] * inverse.value[k];
-                            row_sum += u;
-                            column_sums.value[k] += u;
-                            totals[0] += rest.value[k] * rest.value[k];
-                            totals[1] += rest.value[k] * u;
-                        }
-                    });
-    // The count of open columns is zero by now: `choose_step`.
+    using Loaded = Twos<T, 7>;
+    const bool needs_direction = moves && g.ridge != 0;
+    sum_to_lines<2>(
+        device, g,
+        [=] GROKRFM_BODY(const Tiles::Place& at) {
+            Loaded loaded{load_two(g.residual + at.here), load_two(g.inverse_diagonal + at.pair)};
+            if (moves) {
+                loaded.of[2] = load_two(g.image + at.here);
+                loaded.of[3] = load_w22(g, at);
+                loaded.of[4] = load_two(g.shifted_norms + at.pair);
+                loaded.of[5] = load_two(g.mask + at.pair);
+            }
+            if (needs_direction) loaded.of[6] = load_two(g.direction + at.here);
+            return loaded;
+        },
+        [=] GROKRFM_BODY(const Tiles::Place& at, const Loaded& loaded, T& row_sum,
+                         Two<T>& column_sums, T* totals) {
+            const auto& [residual, inverse, w12, w22, shifted, mask, direction] = loaded.of;
+            Two<T> rest = residual;
+            if (moves) {
+                const T length = g.step[g.column(at)];
+                const Two<T> f = output_at(g, at, w12, w22, shifted);
+                for (int k = 0; k < 2; ++k)
+                    rest.value[k] -= length * kernel_image(mask.value[k], f.value[k], g.ridge,
+                                                           direction.value[k]);
+                store_two(g.residual + at.here, rest);
+            }
+            for (int k = 0; k < 2; ++k) {
+                const T u = rest.value[k] * inverse.value[k];
+                row_sum += u;
+                column_sums.value[k] += u;
+                totals[0] += rest.value[k] * rest.value[k];
+                totals[1] += rest.value[k] * u;
+            }
+        });
     sum_parts<2>(device, g, [=] GROKRFM_BODY(std::ptrdiff_t c, const Sums<double, 2>& sums) {
         g.solves[c].squares = sums.value[0];
         g.weighted[c] = sums.value[1];
@@ -229,31 +236,41 @@ void precondition(Device& device, const GridBlock<T> g) {
         });
 }
 
-// The last step of the solution; then direction = P^-1 residual + factor direction, with its lines.
+// The last step of the solution; then direction = P^-1 residual + factor direction, with its lines
+// and norm sums.
 template <class T>
 void turn(Device& device, const GridBlock<T> g) {
-    sum_to_lines<0>(
+    using Loaded = Twos<T, 6>;
+    const bool uses_norms = g.form.norms != 0;
+    sum_to_lines<1>(
         device, g,
-        [=] GROKRFM_BODY(const Tiles::Row& at, std::ptrdiff_t y, T& row_sum, Two<T>& column_sums,
-                         T*) {
-            const std::ptrdiff_t here = g.of_grid(at) + y, c = g.column(at);
-            const T length = g.step[c], factor = g.factor[c];
-            const T* images = g.line_images + g.of_column(at);
-            const Two<T> inverse = load_two(g.inverse_diagonal + g.of_pairs(at) + y);
-            const Two<T> rest = load_two(g.residual + here),
-                         columns = load_two(images + g.pitch + y);
-            Two<T> direction = load_two(g.direction + here), solution = load_two(g.solution + here);
+        [=] GROKRFM_BODY(const Tiles::Place& at) {
+            const T* columns = g.line_images + g.of_column(at) + g.pitch;
+            Loaded loaded{load_two(g.residual + at.here), load_two(g.direction + at.here),
+                          load_two(g.solution + at.here), load_two(g.inverse_diagonal + at.pair),
+                          load_two(columns + at.y)};
+            if (uses_norms) loaded.of[5] = load_two(g.shifted_norms + at.pair);
+            return loaded;
+        },
+        [=] GROKRFM_BODY(const Tiles::Place& at, const Loaded& loaded, T& row_sum,
+                         Two<T>& column_sums, T* totals) {
+            const auto& [rest, last, before, inverse, column, shifted] = loaded.of;
+            const std::ptrdiff_t c = g.column(at);
+            const T length = g.step[c], factor = g.factor[c], row = g.line_images[c * g.w + at.x];
+            Two<T> solution, direction;
             for (int k = 0; k < 2; ++k) {
-                solution.value[k] += length * direction.value[k];
-                direction.value[k] = factor * direction.value[k] +
-                                     preconditioned(rest.value[k] * inverse.value[k], images[at.x],
-                                                    columns.value[k], inverse.value[k]);
+                solution.value[k] = before.value[k] + length * last.value[k];
+                direction.value[k] =
+                    factor * last.value[k] + preconditioned(rest.value[k] * inverse.value[k], row,
+                                                            column.value[k], inverse.value[k]);
                 row_sum += direction.value[k];
                 column_sums.value[k] += direction.value[k];
+                *totals += direction.value[k] * shifted.value[k];
             }
-            store_two(g.solution + here, solution);
-            store_two(g.direction + here, direction);
+            store_two(g.solution + at.here, solution);
+            store_two(g.direction + at.here, direction);
         });
+    if (uses_norms) keep_norms(device, g);
 }
 
 // The step of the solution that `turn` has not taken yet.

@@ -107,7 +107,7 @@ inline void run_warp(unsigned first_thread) {
 }  // namespace lanes
 
 template <class T>
-T __shfl_down_sync(unsigned mask, T value, int distance) {
+T __shfl_xor_sync(unsigned mask, T value, int distance) {
     static_assert(sizeof(T) <= lanes::widest_value);
     lanes::Warp& warp = lanes::warp;
     const int mine = warp.lane;
@@ -115,8 +115,7 @@ T __shfl_down_sync(unsigned mask, T value, int distance) {
     lanes::Lane& lane = warp.lanes[static_cast<std::size_t>(mine)];
     std::memcpy(lane.given, &value, sizeof value);
     swapcontext(&lane.context, &warp.scheduler);
-    if (mine + distance < lanes::warp_size)
-        std::memcpy(&value, warp.taken[mine + distance], sizeof value);
+    std::memcpy(&value, warp.taken[mine ^ distance], sizeof value);
     return value;
 }
 

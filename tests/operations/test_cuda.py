@@ -208,7 +208,7 @@ def test_conjugate_gradients_take_the_steps_of_the_cpu(
     operations, case, ridge, block_bytes, monkeypatch, request
 ):
     """Over rounds with changing M, from none to more earlier solutions than are kept."""
-    p, rng = 5 if "[lanes" in request.node.name else 13, np.random.default_rng(2)
+    p, rng = 5 if "[lanes" in request.node.name else 19, np.random.default_rng(2)
     monkeypatch.setattr(type(operations), "block_bytes", block_bytes)
     data, form = make_data(p), quadratic_form(case.kernel(2 * p))
     M = np.eye(2 * p)
@@ -239,13 +239,14 @@ def test_conjugate_gradients_take_the_steps_of_the_cpu(
         M = M + 0.05 * metric(rng, 2 * p, "definite")
 
 
-@pytest.mark.parametrize("p", [11, 67])  # one chunk of the sums over x, and two
+@pytest.mark.parametrize("p", [11, 67])  # a tile of rows, and five
 def test_a_round_in_all_its_parts(operations, p):
     """Every field of GridSums against the array source, for a range of classes."""
     data = make_data(p)
     rng = np.random.default_rng(4)
     M = metric(rng, 2 * p, "definite")
     solutions = rng.normal(size=(5, 3, len(data.train)))
+    coarse = 1e-3 * metric(rng, 2 * p, "definite")
     form = quadratic_form(FAMILY[1].kernel(2 * p))
     sums = []
     for ops in (operations, REFERENCE):
@@ -257,7 +258,7 @@ def test_a_round_in_all_its_parts(operations, p):
             0.1,
             grid._train_labels,
             grid._test_labels,
-            0 * metric_,
+            ops.device.asarray(coarse, "float64"),
             metric_ @ S @ metric_,
             tolerance=1e-3,
             max_iterations=3,
