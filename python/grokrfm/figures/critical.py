@@ -17,7 +17,7 @@ from .panels import new_axes, panel, plot_band
 from .registry import Figure, Numbers, Series, Settings, last_rows
 
 ROUNDS, EPOCHS = 60, 400
-DRAWN = ", 32 classes drawn"  # of sampled runs, beside the exact ones of a kind
+SAMPLED = ", sampled"  # of the runs with drawn classes, beside the exact ones of a kind
 Thresholds = dict[str, tuple[NDArray[Any], NDArray[Any]]]  # kind -> moduli, fractions
 
 
@@ -58,14 +58,15 @@ CURVES = (
     Curves("x+y", (127,), (*_BELOW, *_NEAR, *_ABOVE)),
     Curves("x+y", (167, 199), _NEAR),
     Curves("x+y", (211,), (1.2, 1.3, 1.4)),
-    Curves("x+y" + DRAWN, (199,), (*_BELOW, *_NEAR[:3], *_ABOVE), given=_DRAWN),
-    Curves("x+y" + DRAWN, (211,), (1.2, 1.3, 1.4), given=_DRAWN),
-    Curves("x+y" + DRAWN, (499,), (1.15, 1.35), given=_LARGE),
+    Curves("x+y" + SAMPLED, (199,), (*_BELOW, *_NEAR[:3], *_ABOVE), given=_DRAWN),
+    Curves("x+y" + SAMPLED, (211,), (1.2, 1.3, 1.4), given=_DRAWN),
+    Curves("x+y" + SAMPLED, (499,), (1.15, 1.35), given=_LARGE),
     Curves("x*y", (23, 31, 43, 61, 83, 97), given={"operation": "x*y"}),
+    Curves("x*y" + SAMPLED, (199,), (1.2, 1.3, 1.4, 1.5), given={"operation": "x*y", **_DRAWN}),
     Curves("x+y, Gaussian", (23, 31, 43, 61), given={"kernel": "gaussian"}),
     Curves("x+y, Gaussian", (97,), (1.2, 1.3, 1.4), given={"kernel": "gaussian"}),
     Curves(
-        "x+y, Gaussian" + DRAWN,
+        "x+y, Gaussian" + SAMPLED,
         (199,),
         (1.2, 1.4),
         given={"kernel": "gaussian", **_LARGE},
@@ -73,7 +74,7 @@ CURVES = (
     Curves("x+y, Laplace", (23, 31, 43), _LAPLACE, 0, {"kernel": "laplace"}),
     Curves("x+y, Laplace", (61,), (0.7, 0.8, 0.9, 0.95), 0, {"kernel": "laplace"}),
     Curves(
-        "x+y, Laplace" + DRAWN,
+        "x+y, Laplace" + SAMPLED,
         (97,),
         (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95),
         0,
@@ -194,9 +195,9 @@ def _law(p: NDArray[Any], r: NDArray[Any]) -> tuple[float, float, float] | None:
 def _kinds(found: Thresholds) -> dict[str, list[str]]:
     """Of each kind itself and, if there is one, that of its sampled runs."""
     return {
-        kind: [name for name in (kind, kind + DRAWN) if name in found]
+        kind: [name for name in (kind, kind + SAMPLED) if name in found]
         for kind in found
-        if not kind.endswith(DRAWN)
+        if not kind.endswith(SAMPLED)
     }
 
 
