@@ -1,9 +1,10 @@
 """The Recursive Feature Machine: machines that solve with one M, the round loop, the estimator."""
 
-from .classifier import CENTERINGS, FEATURE_UPDATES, RFMClassifier
+from .classifier import RFMClassifier
 from .evaluation import SolverWarning
 from .many import fit_many
 from .measures import FeatureMeasures
+from .parameters import CENTERINGS, FEATURE_UPDATES
 from .run import Callback, Round
 from .solvers import SOLVERS
 

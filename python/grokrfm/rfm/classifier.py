@@ -11,47 +11,23 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import checks
 from ..operations import (
-    BACKENDS,
-    KERNELS,
     CustomKernel,
     FittedBackend,
-    Kernel,
     Operations,
-    array_backend,
-    check_custom_kernel,
-    make_kernel,
     make_operations,
     quadratic_form,
 )
-from ..tasks import PairData, Split, input_dimension
-from ..training import (
-    DTYPES,
-    check_classes,
-    check_data,
-    columns,
-)
+from ..tasks import PairData, Split
+from ..training import check_data, columns
 from .fitted import FittedRFM
+from .parameters import check_settings
 from .parts import Workers
 from .requirements import require_memory
 from .rounds import run_rounds
 from .run import Callback, Run, pack_matrices
-from .sampling import Sampling
 from .settings import Settings
-from .solvers import SOLVERS, cholesky_fits, choose_solver
+from .solvers import cholesky_fits, choose_solver
 from .switching import SWITCHED
-
-CENTERINGS = ("per_class", "none")
-FEATURE_UPDATES = ("agop", "fact")
-MAX_DEPTH = 100  # every entry of the kernel matrix takes so many steps
-
-
-def check_keep_features(value: Any) -> int | None:
-    """Return how many rounds lie between kept feature matrices, None for the last one alone."""
-    if not isinstance(value, str):
-        return checks.check_integer("keep_features", value, minimum=1)
-    if value not in ("all", "last"):
-        raise ValueError(f"keep_features: expected 'all', 'last' or an integer, got {value!r}")
-    return 1 if value == "all" else None
 
 
 class RFMClassifier(FittedRFM):
@@ -346,83 +322,7 @@ class RFMClassifier(FittedRFM):
         TypeError, ValueError
             For the first bad parameter. `fit` checks too.
         """
-        p = checks.check_integer("modulus", self.modulus, minimum=2)
-        custom = self.kernel if isinstance(self.kernel, CustomKernel) else None
-        if custom is None:
-            checks.check_one_of("kernel", self.kernel, KERNELS)
-        iterations = checks.check_integer("iterations", self.iterations, minimum=0)
-        bandwidth = checks.check_real("bandwidth", self.bandwidth, positive=True)
-        ridge = checks.check_real("ridge", self.ridge)
-        agop_power = checks.check_real("agop_power", self.agop_power, positive=True)
-        checks.check_one_of("centering", self.centering, CENTERINGS)
-        backend = checks.check_one_of("backend", self.backend, BACKENDS)
-        solver = checks.check_one_of("solver", self.solver, SOLVERS)
-        dtype = checks.check_one_of("dtype", self.dtype, DTYPES)
-        largest = float(np.finfo(dtype).max)
-        if ridge > largest:
-            raise ValueError(f"ridge: expected a number of {dtype}, <= {largest:.1e}, got {ridge}")
-        tolerance = checks.check_real("tol", self.tol, positive=True)
-        depth = checks.check_integer("depth", self.depth, minimum=1, maximum=MAX_DEPTH)
-        n_tasks = checks.check_integer("n_tasks", self.n_tasks, minimum=1)
-        kernel: Kernel
-        if custom is not None:
-            backend = array_backend(backend)
-            check_custom_kernel(custom)
-            kernel = custom
-        else:
-            dimension = input_dimension(p, n_tasks)
-            kernel = make_kernel(
-                str(self.kernel), bandwidth=bandwidth, depth=depth, dimension=dimension
-            )
-        n_classes = check_classes(self.n_classes, p)
-        update = checks.check_one_of("feature_update", self.feature_update, FEATURE_UPDATES)
-        sampling = self._check_sampling(n_classes)
-        if sampling and update == "fact":
-            raise ValueError(
-                "agop_classes: expected None with feature_update='fact', which takes all classes, "
-                f"got {self.agop_classes}"
-            )
-        return Settings(
-            parameters=self.plain_params(),
-            modulus=p,
-            n_tasks=n_tasks,
-            backend=backend,
-            solver=solver,
-            kernel=kernel,
-            n_classes=n_classes,
-            iterations=iterations,
-            agop_power=agop_power,
-            ridge=ridge,
-            centred=self.centering == "per_class",
-            fact=update == "fact",
-            tolerance=tolerance,
-            dtype=np.dtype(dtype),
-            sampling=sampling,
-            keep_every=check_keep_features(self.keep_features),
-        )
-
-    def _check_sampling(self, n_classes: int) -> Sampling | None:
-        """Return what a run draws, None for an exact one."""
-        seed = checks.check_integer("seed", self.seed, minimum=0)
-        if self.agop_classes is None:
-            if self.eval_pairs is not None:
-                raise ValueError(
-                    "eval_pairs: expected None without agop_classes, a run that solves for all "
-                    f"classes evaluates all pairs; got {self.eval_pairs!r}"
-                )
-            return None
-        drawn = checks.check_integer(
-            "agop_classes", self.agop_classes, minimum=1, maximum=n_classes
-        )
-        pairs = self.eval_pairs
-        if pairs is not None:
-            pairs = checks.check_integer("eval_pairs", pairs, minimum=0)
-            if self.solver == "cholesky":
-                raise ValueError(
-                    "eval_pairs: expected None with solver='cholesky', which solves for all "
-                    f"classes; got {pairs}"
-                )
-        return Sampling(drawn, pairs, seed)
+        return check_settings(self)
 
     def require_memory(self, n_train: int, n_test: int) -> int:
         """Return the bytes of a run on so many pairs, with checkpoints, before there are any pairs.
