@@ -81,6 +81,13 @@ CURVES = (
         {"kernel": "laplace", **_DRAWN},
     ),
     Curves(
+        "x+y, Laplace" + SAMPLED,
+        (199,),
+        (0.4, 0.5),
+        0,
+        {"kernel": "laplace", **_LARGE, "agop_classes": 16},
+    ),
+    Curves(
         "x+y, network",
         (23, 31, 43, 61, 97),
         (2.0, 2.5, 3.0, 3.25, 3.5, 3.75, 4.0, 4.25, 4.5, 5.0),
