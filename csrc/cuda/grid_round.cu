@@ -1,7 +1,8 @@
 // Rounds on the grid for runs of one modulus, block of columns by block of columns. On the device
 // stay the last solutions and the shared matrices; a block of m columns works in nine grids,
 //
-//   itemsize (9 m p pitch + 20 pitch^2 + 6 p pitch) a run, and arrays that are smaller by far.
+//   itemsize (9 m p pitch + 20 pitch^2 + 6 p pitch) a run, an eighth of a grid a column for sums
+// over tiles, and arrays that are smaller by far.
 //
 // Counted for one run in float32 with half of all pairs, n = p^2 / 2, a solution being 4 p n bytes
 // and the p x p arrays of a round, those of the eigenvalue problem and of the array source among

@@ -10,13 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import checks
-from ..operations import (
-    CustomKernel,
-    FittedBackend,
-    Operations,
-    make_operations,
-    quadratic_form,
-)
+from ..operations import CustomKernel, FittedBackend, Operations, make_operations, quadratic_form
 from ..tasks import PairData, Split
 from ..training import check_data, columns
 from .fitted import FittedRFM
