@@ -60,7 +60,7 @@ CURVES = (
     Curves("x+y", (211,), (1.2, 1.3, 1.4)),
     Curves("x+y" + SAMPLED, (199,), (*_BELOW, *_NEAR[:3], *_ABOVE), given=_DRAWN),
     Curves("x+y" + SAMPLED, (211,), (1.2, 1.3, 1.4), given=_DRAWN),
-    Curves("x+y" + SAMPLED, (499,), (1.15, 1.35), given=_LARGE),
+    Curves("x+y" + SAMPLED, (499,), (1.15, 1.25, 1.35, 1.5), given=_LARGE),
     Curves("x*y", (23, 31, 43, 61, 83, 97), given={"operation": "x*y"}),
     Curves("x*y" + SAMPLED, (199,), (1.2, 1.3, 1.4, 1.5), given={"operation": "x*y", **_DRAWN}),
     Curves("x+y, Gaussian", (23, 31, 43, 61), given={"kernel": "gaussian"}),
@@ -161,13 +161,20 @@ def plot_critical(data: Numbers, axes: Any = None) -> Any:
 
     Means of thresholds and widths are over the seeds that have one.
     """
+    from matplotlib import colormaps
+
     axes = new_axes(2, 2, width=5.6, height=4.0) if axes is None else axes
     found = passed(data, 0.5)
     law = _law(*_points(found, *_kinds(found)["x+y"]))
     exponent = law[1] if law else -1 / 3
-    curves = {p: of for (kind, p), of in accuracy_curves(data).items() if kind == "x+y"}
+    curves: dict[int, tuple[NDArray[Any], NDArray[Any]]] = {}
+    for name in _kinds(found)["x+y"]:  # sampled runs of the moduli that have no exact ones
+        for (kind, p), curve in accuracy_curves(data).items():
+            if kind == name:
+                curves.setdefault(p, curve)
+    colours = colormaps["viridis"](np.linspace(0, 0.9, len(curves)))
     for i, (p, (fractions, accuracies)) in enumerate(curves.items()):
-        style = {"color": f"C{i}", "label": f"$p$ = {p}", "marker": "o", "markersize": 3}
+        style = {"color": colours[i], "label": f"$p$ = {p}", "marker": "o", "markersize": 3}
         plot_band(fractions, 100 * accuracies, axes[0, 0], **style)
         plot_band(fractions * p**-exponent, 100 * accuracies, axes[0, 1], **style)
     panel(axes[0, 0], "final test accuracy (%)", "training fraction $r$", percent=True)

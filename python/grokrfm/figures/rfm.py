@@ -152,7 +152,7 @@ def plot_random_circulant(data: Numbers, axes: Any = None) -> Any:
             plot_band(fractions, 100 * data["test_accuracy"][rows].T, ax, **style)
         panel(ax, "test accuracy (%)", "training fraction (%)", percent=True)
         ax.set_title(SIGNS[operation])
-    axes[1].legend(frameon=False, loc="lower right")
+    axes[1].legend(frameon=False, fontsize="small", handlelength=1.2, loc="lower right")
     return axes
 
 

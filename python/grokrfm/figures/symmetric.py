@@ -125,7 +125,7 @@ def _plot_moved(data: Numbers, ax: Any) -> None:
     ax.set_xticks(counts, [str(count) for count in counts])
     ax.set_xticks([], minor=True)
     ax.set_title("trained on all but the fixed points", fontsize="medium")
-    ax.legend(frameon=False, fontsize="small")
+    ax.legend(frameon=False, fontsize="x-small", handlelength=1.2, loc="upper left")
 
 
 def _plot_orbits(data: Numbers, ax: Any) -> None:
