@@ -60,7 +60,7 @@ CURVES = (
     Curves("x+y", (211,), (1.2, 1.3, 1.4)),
     Curves("x+y" + SAMPLED, (199,), (*_BELOW, *_NEAR[:3], *_ABOVE), given=_DRAWN),
     Curves("x+y" + SAMPLED, (211,), (1.2, 1.3, 1.4), given=_DRAWN),
-    Curves("x+y" + SAMPLED, (499,), (1.15, 1.25, 1.35, 1.5), given=_LARGE),
+    Curves("x+y" + SAMPLED, (499,), (1.15, 1.25, 1.35, 1.5, 1.65), given=_LARGE),
     Curves("x*y", (23, 31, 43, 61, 83, 97), given={"operation": "x*y"}),
     Curves("x*y" + SAMPLED, (199,), (1.2, 1.3, 1.4, 1.5), given={"operation": "x*y", **_DRAWN}),
     Curves("x+y, Gaussian", (23, 31, 43, 61), given={"kernel": "gaussian"}),
