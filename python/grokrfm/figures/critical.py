@@ -168,10 +168,9 @@ def plot_critical(data: Numbers, axes: Any = None) -> Any:
     law = _law(*_points(found, *_kinds(found)["x+y"]))
     exponent = law[1] if law else -1 / 3
     curves: dict[int, tuple[NDArray[Any], NDArray[Any]]] = {}
-    for name in _kinds(found)["x+y"]:  # sampled runs of the moduli that have no exact ones
-        for (kind, p), curve in accuracy_curves(data).items():
-            if kind == name:
-                curves.setdefault(p, curve)
+    for (kind, p), curve in accuracy_curves(data).items():
+        if kind in _kinds(found)["x+y"]:  # exact runs come first, sampled ones where there are none
+            curves.setdefault(p, curve)
     colours = colormaps["viridis"](np.linspace(0, 0.9, len(curves)))
     for i, (p, (fractions, accuracies)) in enumerate(curves.items()):
         style = {"color": colours[i], "label": f"$p$ = {p}", "marker": "o", "markersize": 3}
