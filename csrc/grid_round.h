@@ -66,7 +66,9 @@ struct Solutions {
 // A residual is computed from the solution, by applying the operator once more, where the tolerance
 // is less than 1000 units of the last place. Above that, where the residual of the recursion
 // differs from it by far less than the tolerance, it is computed for one block of classes in each
-// thread, and for the following ones too until a block confirms the recursion.
+// thread, and for the following ones too until a block confirms the recursion. At a tolerance of
+// 1e-3 or more the products of the solve and of the sums, but not those of such a check, may be
+// exact to 16 bits alone: cpu/tile_loops.h.
 template <class T>
 struct Targets {
     Matrix<const T> rows;
@@ -104,9 +106,9 @@ inline void check_extents(std::ptrdiff_t d, std::ptrdiff_t classes) {
 // is in the range. iterations, residuals: one entry a column.
 //
 // Each thread works on some 13 p x p arrays a column, of as many columns at a time as fit into 2 MB
-// (or of one), and holds 13 p x p arrays of its own; 16 more are shared. Columns are side by side
-// as many as there are threads and as fit into 4 GB; threads that are left share the products of p
-// = 500 and more.
+// (or of one), and holds 13 p x p arrays of its own, and 5 MB for tiles; 16 more are shared.
+// Columns are side by side as many as there are threads and as fit into 4 GB; threads that are left
+// share the products of p = 500 and more.
 template <class T>
 GridSums<T> grid_round(const GridProblem<T>& problem, std::int32_t first_class,
                        const Targets<T>& targets, Solutions<T> solutions, Matrix<T> own,

@@ -4,6 +4,8 @@
 
 #include <cstddef>
 
+#include "loops.h"
+
 namespace grokrfm::blas {
 
 template <class T>
@@ -32,6 +34,16 @@ void row_major_gemm(char op_a, char op_b, std::ptrdiff_t m, std::ptrdiff_t n, st
                     T alpha, const T* a, std::ptrdiff_t lda, const T* b, std::ptrdiff_t ldb, T beta,
                     T* c, std::ptrdiff_t ldc) {
     gemm<T>(op_b, op_a, n, m, k, alpha, b, ldb, a, lda, beta, c, ldc);
+}
+
+// Of matrices that are contiguous along rows or columns.
+template <class T>
+void multiply(const Product<T>& product) {
+    const auto& [rows, terms, columns, left, right, out, out_stride, add] = product;
+    const bool a = left.step == 1, b = right.step == 1;
+    row_major_gemm<T>(a ? 'N' : 'T', b ? 'N' : 'T', rows, columns, terms, T(1), left.data,
+                      a ? left.row_stride : left.step, right.data,
+                      b ? right.row_stride : right.step, T(add), out, out_stride);
 }
 
 // Upper triangle of C = alpha A'A + beta C, column-major; A is k x n.

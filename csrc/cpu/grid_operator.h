@@ -24,6 +24,8 @@
 // makes f of out and `diagonals`.
 #pragma once
 
+#include <cstddef>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -77,9 +79,15 @@ struct RightFactor {
                                                 column % panel)] =
                     rows[static_cast<std::size_t>(row * columns + column)];
     }
+    Factor<T> factor() const { return {rows.data(), columns, 1}; }
+
     std::vector<T> rows, panels;
     std::ptrdiff_t columns;
 };
+
+// The products of p > 256: exact to rounding, or to about 16 bits where the processor is faster at
+// that.
+enum class Products { exact, rough };
 
 // What the work on a block needs besides the block itself.
 template <class T>
@@ -141,58 +149,66 @@ class GridOperator {
     // k(x, x) on all pairs, p x pitch.
     const std::vector<T>& diagonal() const { return diagonal_; }
 
-    // C = op(A) op(B) + beta C, m x n, by the team: each takes rows of C.
-    void multiply(char op_a, char op_b, std::ptrdiff_t m, std::ptrdiff_t n, std::ptrdiff_t k,
-                  const T* a, std::ptrdiff_t lda, const T* b, std::ptrdiff_t ldb, T beta, T* c,
-                  std::ptrdiff_t ldc) const {
+    // By the team: each takes rows of the product.
+    void multiply(const Product<T>& product, Products kind) const {
         parallel_for(team_, team_, [&](std::ptrdiff_t share, int) {
-            const std::ptrdiff_t first = share * m / team_, last = (share + 1) * m / team_;
-            blas::row_major_gemm<T>(op_a, op_b, last - first, n, k, T(1),
-                                    a + (op_a == 'N' ? first * lda : first), lda, b, ldb, beta,
-                                    c + first * ldc, ldc);
+            const std::ptrdiff_t first = share * product.rows / team_;
+            Product<T> mine = product;
+            mine.rows = (share + 1) * product.rows / team_ - first;
+            mine.left.data += first * product.left.row_stride;
+            mine.out += first * product.out_stride;
+            if (kind == Products::rough && loops<T>().multiply_tiles != nullptr)
+                loops<T>().multiply_tiles(mine, tile_workspace());
+            else
+                blas::multiply(mine);
         });
     }
 
     // out = V R, (p m) x columns.
-    void multiply_right(BlockShape shape, const T* v, const RightFactor<T>& right, T* out) const {
+    void multiply_right(BlockShape shape, const T* v, const RightFactor<T>& right, T* out,
+                        Products kind) const {
+        const Factor<T> left{v, pitch, 1};
         if (right.panels.empty())
-            multiply('N', 'N', shape.rows(), right.columns, p, v, pitch, right.rows.data(),
-                     right.columns, 0, out, right.columns);
+            multiply(
+                {shape.rows(), p, right.columns, left, right.factor(), out, right.columns, false},
+                kind);
         else
-            loops<T>().multiply_panels({v, pitch, 1}, shape.rows(), p, right.panels.data(),
-                                       right.columns, false, out, right.columns);
+            loops<T>().multiply_panels(left, shape.rows(), p, right.panels.data(), right.columns,
+                                       false, out, right.columns);
     }
 
     // out = f(V) on all pairs; leaves V . f in the buffers.
-    void apply(BlockShape shape, const T* v, BlockBuffers<T>& buffers, T* out) const {
+    void apply(BlockShape shape, const T* v, BlockBuffers<T>& buffers, T* out,
+               Products kind) const {
         loops<T>().line_sums(shape, v, buffers.sums.data(), buffers.columns.data());
-        apply_to_summed(shape, v, buffers, out);
+        apply_to_summed(shape, v, buffers, out, kind);
     }
 
     // The same, given the line sums of V in the buffers.
-    void apply_to_summed(BlockShape shape, const T* v, BlockBuffers<T>& buffers, T* out) const {
+    void apply_to_summed(BlockShape shape, const T* v, BlockBuffers<T>& buffers, T* out,
+                         Products kind) const {
         sum_norms(shape, v, buffers);
         T *products = buffers.right_products.data(), *stacked = buffers.stacked.data();
         const std::ptrdiff_t width = shape.m * pitch;
-        multiply_right(shape, v, right_, products);
+        multiply_right(shape, v, right_, products, kind);
         const bool in_panels = panels_serve(p);
         loops<T>().combine_products(shape, products, buffers.sums.data(), buffers.columns.data(),
                                     a_.data(), b_.rows.data(), d_.data(),
                                     in_panels ? loops<T>().panel_columns : width, stacked,
                                     buffers.diagonals.data());
+        const Factor<T> a_and_b{m_.data, 2 * p, 1};
         if (in_panels)
-            loops<T>().multiply_panels({m_.data, 2 * p, 1}, p, 2 * p, stacked, width, false, out,
-                                       width);
+            loops<T>().multiply_panels(a_and_b, p, 2 * p, stacked, width, false, out, width);
         else
-            multiply('N', 'N', p, width, 2 * p, m_.data, 2 * p, stacked, width, 0, out, width);
+            multiply({p, 2 * p, width, a_and_b, {stacked, width, 1}, out, width, false}, kind);
         for (std::ptrdiff_t c = 0; c < shape.m; ++c) {
-            const T* vb = products + (2 * c + 1) * pitch;  // its transpose is the left factor
+            const Factor<T> vb_transposed{products + (2 * c + 1) * pitch, 1, 2 * width};
             if (in_panels)
-                loops<T>().multiply_panels({vb, 1, 2 * width}, p, p, b_.panels.data(), pitch, true,
+                loops<T>().multiply_panels(vb_transposed, p, p, b_.panels.data(), pitch, true,
                                            out + c * pitch, width);
             else
-                multiply('T', 'N', p, pitch, p, vb, 2 * width, b_.rows.data(), pitch, 1,
-                         out + c * pitch, width);
+                multiply({p, p, pitch, vb_transposed, b_.factor(), out + c * pitch, width, true},
+                         kind);
         }
         add_squares(shape, buffers);
         loops<T>().finish_outputs(shape, buffers.diagonals.data(), pairs_, buffers.offset.data(),
@@ -219,6 +235,15 @@ class GridOperator {
     }
 
  private:
+    // Of this thread.
+    static void* tile_workspace() {
+        thread_local std::vector<std::byte> memory;
+        std::size_t size = static_cast<std::size_t>(loops<T>().tile_workspace), space = size + 64;
+        if (memory.size() < space) memory.resize(space);
+        void* start = memory.data();
+        return std::align(64, size, start, space);
+    }
+
     // diagonals = 2 diagonals + (M o M) [r; s]
     void add_squares(BlockShape shape, BlockBuffers<T>& buffers) const {
         multiply_lines(shape, squares_.data(), buffers);

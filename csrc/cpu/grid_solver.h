@@ -111,6 +111,10 @@ class GridSolver {
         keep(solutions);
     }
 
+    // Rough ones are off by some 1e-5, far less than the tolerance. A check of the residual is
+    // exact.
+    Products products() const { return tolerance_ >= 1e-3 ? Products::rough : Products::exact; }
+
     // Calls body(pair, c, position in a block) for the pairs whose label is in the block.
     template <class Body>
     void for_labels(const LabelledPairs& labelled, const Body& body) const {
@@ -144,7 +148,7 @@ class GridSolver {
             measure();
             return;
         }
-        round_.map.apply(shape, solution.data(), buffers, outputs.data());
+        round_.map.apply(shape, solution.data(), buffers, outputs.data(), products());
         const std::vector<double> energy = energies(solution), along = dot_targets(solution);
         std::vector<T> factor(classes.size());
         for (std::size_t c = 0; c < classes.size(); ++c)
@@ -196,7 +200,7 @@ class GridSolver {
             precondition(factor);
             loops<T>().turn(shape, factor.data(), scaled_.data(), direction.data(),
                             buffers.sums.data(), buffers.columns.data());
-            round_.map.apply_to_summed(shape, direction.data(), buffers, image.data());
+            round_.map.apply_to_summed(shape, direction.data(), buffers, image.data(), products());
             const std::vector<double> curvature = energies(direction);
             for (std::size_t c = 0; c < classes.size(); ++c)
                 step[c] = static_cast<T>(classes[c].step_length(curvature[c], tolerance_));
@@ -236,7 +240,7 @@ class GridSolver {
     }
 
     void evaluate() {
-        round_.map.apply(shape, solution.data(), buffers, outputs.data());
+        round_.map.apply(shape, solution.data(), buffers, outputs.data(), Products::exact);
         measure();
     }
 

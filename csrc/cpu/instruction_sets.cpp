@@ -2,12 +2,21 @@
 
 #include "loops.h"
 
+#if defined(GROKRFM_AMX)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 namespace grokrfm {
 
 // One object of loops.cpp each.
 extern const LoopTables loops_default;
 #if defined(GROKRFM_X86_64_LEVELS)
 extern const LoopTables loops_x86_64_v3, loops_x86_64_v4;
+#endif
+#if defined(GROKRFM_AMX)
+extern const LoopTables loops_amx_bf16;
 #endif
 
 const LoopTables* loops_in_use = &loops_default;
@@ -19,6 +28,19 @@ struct InstructionSet {
     const LoopTables* tables;
     bool supported;
 };
+
+#if defined(GROKRFM_AMX)
+// Whether the processor has tiles of bfloat16 and the system lends them to this process.
+bool has_tiles() {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    constexpr unsigned amx_bf16 = 1U << 22, amx_tile = 1U << 24, avx512_bf16 = 1U << 5;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & amx_bf16) || !(d & amx_tile))
+        return false;
+    if (!__get_cpuid_count(7, 1, &a, &b, &c, &d) || !(a & avx512_bf16)) return false;
+    constexpr long request_permission = 0x1023, tile_data = 18;  // of Linux's arch_prctl
+    return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
+}
+#endif
 
 // Lowest first. Every processor with these features has the rest of its level.
 std::vector<InstructionSet> built() {
@@ -32,6 +54,9 @@ std::vector<InstructionSet> built() {
                     __builtin_cpu_supports("avx512vl");
     sets.push_back({"x86-64-v3", &loops_x86_64_v3, v3});
     sets.push_back({"x86-64-v4", &loops_x86_64_v4, v4});
+#if defined(GROKRFM_AMX)
+    sets.push_back({"amx-bf16", &loops_amx_bf16, v4 && has_tiles()});
+#endif
 #endif
     return sets;
 }

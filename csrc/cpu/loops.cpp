@@ -8,6 +8,9 @@
 #include "grid_loops.h"
 #include "network_loops.h"
 #include "row_loops.h"
+#if defined(__AMX_BF16__)
+#include "tile_loops.h"
+#endif
 
 namespace grokrfm {
 
@@ -24,6 +27,12 @@ static constexpr Loops<T> table() {
     loops.scale_panel = scale_panel<T>;
     loops.multiply_panels = multiply_panels<T>;
     loops.multiply_panel = multiply_panel<T>;
+#if defined(__AMX_BF16__)
+    if constexpr (std::is_same_v<T, float>) {
+        loops.tile_workspace = tile_workspace;
+        loops.multiply_tiles = multiply_tiles;
+    }
+#endif
     loops.apply_value = apply_value<T>;
     loops.apply_slopes = apply_slopes<T>;
     loops.line_sums = line_sums<T>;

@@ -31,11 +31,21 @@ struct Step {
     T mean_rate, root_scale;
 };
 
-// The left factor of a product: entry (i, k) is data[i * row_stride + k * step].
+// A factor of a product: entry (i, j) is data[i * row_stride + j * step].
 template <class T>
-struct PanelFactor {
+struct Factor {
     const T* data;
     std::ptrdiff_t row_stride, step;
+};
+
+// out = left right, or added to it, rows x columns, each entry a sum of so many terms.
+template <class T>
+struct Product {
+    std::ptrdiff_t rows, terms, columns;
+    Factor<T> left, right;
+    T* out;
+    std::ptrdiff_t out_stride;
+    bool add;
 };
 
 template <class T>
@@ -51,9 +61,12 @@ struct Loops {
     // Products of rows with a panel, (size, panel_columns): see row_loops.h.
     Size panel_rows, panel_columns;
     void (*scale_panel)(const T* factors, const T* panel, Size size, T* out);
-    void (*multiply_panels)(PanelFactor<T> left, Size rows, Size size, const T* panels,
-                            Size columns, bool add, T* out, Size out_stride);
+    void (*multiply_panels)(Factor<T> left, Size rows, Size size, const T* panels, Size columns,
+                            bool add, T* out, Size out_stride);
     void (*multiply_panel)(const T* const* rows, Size height, Size size, const T* panel, T* sums);
+    // Products to about 16 bits: see tile_loops.h. Null where there are none.
+    Size tile_workspace;
+    void (*multiply_tiles)(const Product<T>&, void* workspace);
     void (*apply_value)(const KernelChoice&, const T* q_x, T q_z, Size size, T* s);
     void (*apply_slopes)(const KernelChoice&, const T* q_x, T q_z, Size size, T* s, T* d_q);
 

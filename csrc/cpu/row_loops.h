@@ -137,7 +137,7 @@ static constexpr Tiles<T> tiles = make_tiles<T>(std::make_integer_sequence<int, 
 
 // out = left right (+ out), rows x columns, with the right factor, size x columns, in panels.
 template <class T>
-static void multiply_panels(PanelFactor<T> left, std::ptrdiff_t rows, std::ptrdiff_t size,
+static void multiply_panels(Factor<T> left, std::ptrdiff_t rows, std::ptrdiff_t size,
                             const T* panels, std::ptrdiff_t columns, bool add, T* out,
                             std::ptrdiff_t out_stride) {
     // Blocks of rows of sizes that differ by one at most.

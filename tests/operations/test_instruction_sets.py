@@ -12,6 +12,11 @@ from grokrfm import _cpu
 ROOT = next(path for path in Path(__file__).parents if (path / "CMakeLists.txt").exists())
 SETS = _cpu.build_info()["instruction_sets"]
 
+FLAGS = {
+    "default": [],
+    "amx-bf16": ["-march=x86-64-v4", "-mavx512bf16", "-mamx-tile", "-mamx-bf16"],
+}
+
 # The tests that compare every compiled operation with the reference.
 PARITY = {
     "operations/test_parity.py": ("test_operations",),
@@ -64,7 +69,7 @@ def test_an_object_exports_its_table_alone(name, tmp_path):
     if compiler is None or nm is None:
         pytest.skip("needs a C++ compiler and nm")
     flags = ["-std=c++17", "-fPIC", "-O0", "-DGROKRFM_LOOPS=loops_here"]
-    flags += [] if name == "default" else [f"-march={name}"]
+    flags += FLAGS.get(name, [f"-march={name}"])
     target = tmp_path / "loops.o"
     source = ROOT / "csrc" / "cpu" / "loops.cpp"
     subprocess.run([compiler, *flags, "-c", str(source), "-o", str(target)], check=True)

@@ -1,0 +1,72 @@
+"""Loose solves of p > 256 in float32: products to about 16 bits where the processor has tiles."""
+
+import numpy as np
+import pytest
+from cases import FAMILY, make_data, metric
+from grokrfm.operations.cpp import CppOperations
+from grokrfm.operations.info import build_info
+from grokrfm.operations.kernels import quadratic_form
+from grokrfm.rfm.grid import GridEvaluator
+from grokrfm.tasks import pair_indices
+from threadpoolctl import threadpool_limits
+
+LOOSE = 1e-3  # the least tolerance with rough products
+HAS_TILES = build_info()["instruction_set_in_use"] == "amx-bf16"
+
+
+class Round:
+    """Three classes and two pairs of a run with half of all pairs."""
+
+    def __init__(self, p, case, dtype="float32"):
+        operations, data = CppOperations(), make_data(p)
+        rng, kernel = np.random.default_rng(p), case.kernel(2 * p)
+        self.M = metric(rng, 2 * p, "definite").astype(dtype)
+        self.grid = GridEvaluator(operations, quadratic_form(kernel), [data], dtype, 0.0, True)
+        train = data.train[np.argsort(data.train @ [p, 1])]
+        inputs = [pair_indices(part, p).astype(np.int32) for part in (data.test[:2], train)]
+        self.targets = operations.kernel_matrix(kernel, self.M, *inputs)
+        self.start = (0.01 * rng.normal(size=(5, 1, len(train)))).astype(dtype)
+        self.own = np.zeros((p, p), dtype)
+        self.operations = operations
+
+    def solve(self, tolerance, steps, start=None):
+        """Solutions and sums."""
+        problem = self.grid.problem(self.M, tolerance, steps, [1.0])
+        problem = self.grid.of_classes(problem, np.array([4, 0, 3]))
+        solutions = (self.start if start is None else start).copy()
+        sums = self.operations.grid_round(
+            problem, solutions, self.own, targets=self.targets, target_tolerance=tolerance
+        )
+        return solutions, sums
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("p, case", [(257, FAMILY[0]), (269, FAMILY[1]), (521, FAMILY[0])], ids=str)
+def test_rough_products_are_close_and_asked_for(p, case, threads):
+    """Two steps and the sums of the AGOP, at a tolerance on either side."""
+    given = Round(p, case)
+    with threadpool_limits(threads):
+        (rough, rough_sums), (exact, sums) = (
+            given.solve(tolerance, steps=2) for tolerance in (LOOSE, 0.99 * LOOSE)
+        )
+    assert (rough != exact).any() == HAS_TILES
+    assert np.abs(rough - exact).max() <= 3e-4 * np.abs(exact).max()
+    for name, bound in {"zqz": 3e-4, "best": 3e-4, "tz": 5e-3}.items():  # t sums what cancels
+        ours, theirs = (np.asarray(getattr(of, name)) for of in (rough_sums, sums))
+        assert np.abs(ours - theirs).max() <= bound * np.abs(theirs).max(), name
+
+
+@pytest.mark.parametrize("p, case", [(257, FAMILY[0]), (269, FAMILY[1])], ids=str)
+def test_the_residual_that_was_asked_for(p, case):
+    """Computed from the solutions by exact products, of classes and of pairs."""
+    given = Round(p, case)
+    solutions, claimed = given.solve(LOOSE, steps=300)
+    _, checked = given.solve(LOOSE, steps=0, start=solutions)
+    assert np.max(claimed.residuals) <= LOOSE
+    np.testing.assert_allclose(checked.residuals, claimed.residuals, rtol=0, atol=0.05 * LOOSE)
+
+
+def test_double_precision_has_no_rough_products():
+    given = Round(257, FAMILY[0], "float64")
+    (one, _), (other, _) = (given.solve(tol, steps=2) for tol in (LOOSE, 0.99 * LOOSE))
+    np.testing.assert_array_equal(one, other)
