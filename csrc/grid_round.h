@@ -106,7 +106,7 @@ inline void check_extents(std::ptrdiff_t d, std::ptrdiff_t classes) {
 // is in the range. iterations, residuals: one entry a column.
 //
 // Each thread works on some 13 p x p arrays a column, of as many columns at a time as fit into 2 MB
-// (or of one), and holds 13 p x p arrays of its own, and 5 MB for tiles; 16 more are shared.
+// (or of one), and holds 13 p x p arrays of its own, and 3 MB for tiles; 16 more are shared.
 // Columns are side by side as many as there are threads and as fit into 4 GB; threads that are left
 // share the products of p = 500 and more.
 template <class T>

@@ -4,7 +4,7 @@
 
 #include <cstddef>
 
-#include "loops.h"
+#include "product.h"
 
 namespace grokrfm::blas {
 

@@ -25,7 +25,6 @@
 #pragma once
 
 #include <cstddef>
-#include <memory>
 #include <utility>
 #include <vector>
 
@@ -92,7 +91,7 @@ enum class Products { exact, rough };
 // What the work on a block needs besides the block itself.
 template <class T>
 struct BlockBuffers {
-    explicit BlockBuffers(BlockShape shape)
+    BlockBuffers(BlockShape shape, int team)
         : sums(zeros<T>(shape.rows())),
           columns(zeros<T>(shape.m * shape.pitch)),
           offset(zeros<T>(shape.m)),
@@ -101,7 +100,11 @@ struct BlockBuffers {
           right_products(zeros<T>(2 * shape.size())),
           stacked(zeros<T>(2 * shape.p * (shape.m * shape.pitch + loops<T>().panel_columns))),
           diagonals(zeros<T>(2 * shape.m * shape.pitch)),
-          lines(zeros<T>(2 * shape.rows())) {}
+          lines(zeros<T>(2 * shape.rows())),
+          tiles(static_cast<std::size_t>(panels_serve(shape.p) ? 0 : team * tile_lines())) {}
+
+    // For tiles, of one of the team.
+    void* workspace(std::ptrdiff_t member) { return tiles.data() + member * tile_lines(); }
 
     std::vector<T> sums, columns;         // r[x, c] and s[c, y]
     std::vector<T> offset;                // m, norms t
@@ -110,18 +113,27 @@ struct BlockBuffers {
     std::vector<T> stacked;               // 2p x (m pitch) in panels, or as one
     std::vector<T> diagonals;             // m x 2 x pitch, the diagonals of W11 and of W22
     std::vector<T> lines;                 // 2p x m, a 2p x 2p matrix times [r; s]
+
+ private:
+    struct alignas(64) CacheLine {
+        std::byte bytes[64];
+    };
+    static std::ptrdiff_t tile_lines() { return loops<T>().tile_bytes / 64; }
+
+    std::vector<CacheLine> tiles;
 };
 
 template <class T>
 class GridOperator {
  public:
     const std::ptrdiff_t p, pitch;
+    const int team;
 
     // A team of so many threads shares the products of a block.
-    GridOperator(Matrix<const T> m, const QuadraticForm& form, int team)
+    GridOperator(Matrix<const T> m, const QuadraticForm& form, int threads)
         : p(m.rows / 2),
           pitch(block_count(p, lanes) * lanes),
-          team_(team),
+          team(threads),
           pairs_(static_cast<T>(form.pairs)),
           norms_(static_cast<T>(form.norms)),
           m_(m),
@@ -150,15 +162,15 @@ class GridOperator {
     const std::vector<T>& diagonal() const { return diagonal_; }
 
     // By the team: each takes rows of the product.
-    void multiply(const Product<T>& product, Products kind) const {
-        parallel_for(team_, team_, [&](std::ptrdiff_t share, int) {
-            const std::ptrdiff_t first = share * product.rows / team_;
+    void multiply(const Product<T>& product, Products kind, BlockBuffers<T>& buffers) const {
+        parallel_for(team, team, [&](std::ptrdiff_t share, int) {
+            const std::ptrdiff_t first = share * product.rows / team;
             Product<T> mine = product;
-            mine.rows = (share + 1) * product.rows / team_ - first;
+            mine.rows = (share + 1) * product.rows / team - first;
             mine.left.data += first * product.left.row_stride;
             mine.out += first * product.out_stride;
             if (kind == Products::rough && loops<T>().multiply_tiles != nullptr)
-                loops<T>().multiply_tiles(mine, tile_workspace());
+                loops<T>().multiply_tiles(mine, buffers.workspace(share));
             else
                 blas::multiply(mine);
         });
@@ -166,12 +178,12 @@ class GridOperator {
 
     // out = V R, (p m) x columns.
     void multiply_right(BlockShape shape, const T* v, const RightFactor<T>& right, T* out,
-                        Products kind) const {
+                        Products kind, BlockBuffers<T>& buffers) const {
         const Factor<T> left{v, pitch, 1};
         if (right.panels.empty())
             multiply(
                 {shape.rows(), p, right.columns, left, right.factor(), out, right.columns, false},
-                kind);
+                kind, buffers);
         else
             loops<T>().multiply_panels(left, shape.rows(), p, right.panels.data(), right.columns,
                                        false, out, right.columns);
@@ -190,7 +202,7 @@ class GridOperator {
         sum_norms(shape, v, buffers);
         T *products = buffers.right_products.data(), *stacked = buffers.stacked.data();
         const std::ptrdiff_t width = shape.m * pitch;
-        multiply_right(shape, v, right_, products, kind);
+        multiply_right(shape, v, right_, products, kind, buffers);
         const bool in_panels = panels_serve(p);
         loops<T>().combine_products(shape, products, buffers.sums.data(), buffers.columns.data(),
                                     a_.data(), b_.rows.data(), d_.data(),
@@ -200,7 +212,8 @@ class GridOperator {
         if (in_panels)
             loops<T>().multiply_panels(a_and_b, p, 2 * p, stacked, width, false, out, width);
         else
-            multiply({p, 2 * p, width, a_and_b, {stacked, width, 1}, out, width, false}, kind);
+            multiply({p, 2 * p, width, a_and_b, {stacked, width, 1}, out, width, false}, kind,
+                     buffers);
         for (std::ptrdiff_t c = 0; c < shape.m; ++c) {
             const Factor<T> vb_transposed{products + (2 * c + 1) * pitch, 1, 2 * width};
             if (in_panels)
@@ -208,7 +221,7 @@ class GridOperator {
                                            out + c * pitch, width);
             else
                 multiply({p, p, pitch, vb_transposed, b_.factor(), out + c * pitch, width, true},
-                         kind);
+                         kind, buffers);
         }
         add_squares(shape, buffers);
         loops<T>().finish_outputs(shape, buffers.diagonals.data(), pairs_, buffers.offset.data(),
@@ -235,15 +248,6 @@ class GridOperator {
     }
 
  private:
-    // Of this thread.
-    static void* tile_workspace() {
-        thread_local std::vector<std::byte> memory;
-        std::size_t size = static_cast<std::size_t>(loops<T>().tile_workspace), space = size + 64;
-        if (memory.size() < space) memory.resize(space);
-        void* start = memory.data();
-        return std::align(64, size, start, space);
-    }
-
     // diagonals = 2 diagonals + (M o M) [r; s]
     void add_squares(BlockShape shape, BlockBuffers<T>& buffers) const {
         multiply_lines(shape, squares_.data(), buffers);
@@ -257,7 +261,6 @@ class GridOperator {
                 }
     }
 
-    const int team_;
     const T pairs_, norms_;
     const Matrix<const T> m_;  // its first p rows are [A | B]
     const std::vector<T> a_, d_;

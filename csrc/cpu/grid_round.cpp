@@ -112,22 +112,23 @@ class ThreadShare {
         loops<T>().line_sums(shape, v, buffers.sums.data(), buffers.columns.data());
         const auto& map = round_.map;
         const Products kind = solver_.products();
-        map.multiply_right(shape, v, q_right_, products, kind);
+        map.multiply_right(shape, v, q_right_, products, kind, buffers);
         const Factor<T> q11{q11_.data(), pitch_, 1};
-        map.multiply({p_, p_, width, q11, {v, width, 1}, h, width, false}, kind);
+        map.multiply({p_, p_, width, q11, {v, width, 1}, h, width, false}, kind, buffers);
         for (std::ptrdiff_t c = 0; c < m; ++c) {
             const Factor<T> y{products + c * 2 * pitch_, m * 2 * pitch_, 1};
             const Factor<T> of_class{v + c * pitch_, width, 1};
-            map.multiply({p_, p_, pitch_, y, of_class, s12_.data(), pitch_, true}, kind);
+            map.multiply({p_, p_, pitch_, y, of_class, s12_.data(), pitch_, true}, kind, buffers);
         }
         loops<T>().combine_moments(shape, products, buffers.sums.data(), buffers.columns.data(),
                                    q12_.data(), h, left, s12_.data());
         // s11[x, x'] += sum_{c, y} left[x, c, y] V[x', c, y]; s22 += V'h over (x, c)
         const Factor<T> left_rows{left, width, 1}, v_transposed{v, 1, width};
-        map.multiply({p_, width, p_, left_rows, v_transposed, s11_.data(), pitch_, true}, kind);
+        map.multiply({p_, width, p_, left_rows, v_transposed, s11_.data(), pitch_, true}, kind,
+                     buffers);
         const Factor<T> by_column{v, 1, pitch_}, h_rows{h, pitch_, 1};
-        map.multiply({p_, shape.rows(), pitch_, by_column, h_rows, s22_.data(), pitch_, true},
-                     kind);
+        map.multiply({p_, shape.rows(), pitch_, by_column, h_rows, s22_.data(), pitch_, true}, kind,
+                     buffers);
         add_line_products(shape);
         if (round_.map.uses_norms()) add_norm_moments(shape);
     }

@@ -83,7 +83,7 @@ template <class T>
 class GridSolver {
  public:
     GridSolver(const GridRound<T>& round, BlockShape widest, std::ptrdiff_t depth)
-        : buffers(widest),
+        : buffers(widest, round.map.team),
           gram_row(static_cast<std::size_t>(depth), 0.0),
           round_(round),
           coarse_columns_(buffers.columns) {
@@ -113,7 +113,10 @@ class GridSolver {
 
     // Rough ones are off by some 1e-5, far less than the tolerance. A check of the residual is
     // exact.
-    Products products() const { return tolerance_ >= 1e-3 ? Products::rough : Products::exact; }
+    Products products() const {
+        constexpr double loose = 1e-3;
+        return tolerance_ >= loose ? Products::rough : Products::exact;
+    }
 
     // Calls body(pair, c, position in a block) for the pairs whose label is in the block.
     template <class Body>

@@ -27,17 +27,21 @@ struct InstructionSet {
     const char* name;
     const LoopTables* tables;
     bool supported;
+    bool (*prepare)() = nullptr;  // before it is used; false if it cannot be
 };
 
 #if defined(GROKRFM_AMX)
-// Whether the processor has tiles of bfloat16 and the system lends them to this process.
 bool has_tiles() {
     unsigned a = 0, b = 0, c = 0, d = 0;
     constexpr unsigned amx_bf16 = 1U << 22, amx_tile = 1U << 24, avx512_bf16 = 1U << 5;
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & amx_bf16) || !(d & amx_tile))
         return false;
-    if (!__get_cpuid_count(7, 1, &a, &b, &c, &d) || !(a & avx512_bf16)) return false;
-    constexpr long request_permission = 0x1023, tile_data = 18;  // of Linux's arch_prctl
+    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & avx512_bf16);
+}
+
+// Linux lends tiles to a process that asks, for good.
+bool borrow_tiles() {
+    constexpr long request_permission = 0x1023, tile_data = 18;  // of arch_prctl
     return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
 }
 #endif
@@ -55,7 +59,7 @@ std::vector<InstructionSet> built() {
     sets.push_back({"x86-64-v3", &loops_x86_64_v3, v3});
     sets.push_back({"x86-64-v4", &loops_x86_64_v4, v4});
 #if defined(GROKRFM_AMX)
-    sets.push_back({"amx-bf16", &loops_amx_bf16, v4 && has_tiles()});
+    sets.push_back({"amx-bf16", &loops_amx_bf16, v4 && has_tiles(), borrow_tiles});
 #endif
 #endif
     return sets;
@@ -81,7 +85,8 @@ void use_instruction_set(const std::string& name) {
     for (const auto& set : built()) {
         if (!set.supported) continue;
         supported += (supported.empty() ? "" : ", ") + std::string(set.name);
-        if (name.empty() || name == set.name) best = set.tables;
+        const bool wanted = name.empty() || name == set.name;
+        if (wanted && (set.prepare == nullptr || set.prepare())) best = set.tables;
     }
     if (best == nullptr)
         throw std::invalid_argument("GROKRFM_INSTRUCTION_SET: expected one of " + supported +

@@ -29,7 +29,7 @@ static constexpr Loops<T> table() {
     loops.multiply_panel = multiply_panel<T>;
 #if defined(__AMX_BF16__)
     if constexpr (std::is_same_v<T, float>) {
-        loops.tile_workspace = tile_workspace;
+        loops.tile_bytes = tile_bytes;
         loops.multiply_tiles = multiply_tiles;
     }
 #endif

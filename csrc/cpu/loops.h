@@ -12,6 +12,7 @@
 
 #include "../common/kernels.h"
 #include "../network.h"
+#include "product.h"
 
 namespace grokrfm {
 
@@ -31,23 +32,6 @@ struct Step {
     T mean_rate, root_scale;
 };
 
-// A factor of a product: entry (i, j) is data[i * row_stride + j * step].
-template <class T>
-struct Factor {
-    const T* data;
-    std::ptrdiff_t row_stride, step;
-};
-
-// out = left right, or added to it, rows x columns, each entry a sum of so many terms.
-template <class T>
-struct Product {
-    std::ptrdiff_t rows, terms, columns;
-    Factor<T> left, right;
-    T* out;
-    std::ptrdiff_t out_stride;
-    bool add;
-};
-
 template <class T>
 struct Loops {
     using Size = std::ptrdiff_t;
@@ -65,7 +49,7 @@ struct Loops {
                             bool add, T* out, Size out_stride);
     void (*multiply_panel)(const T* const* rows, Size height, Size size, const T* panel, T* sums);
     // Products to about 16 bits: see tile_loops.h. Null where there are none.
-    Size tile_workspace;
+    Size tile_bytes;
     void (*multiply_tiles)(const Product<T>&, void* workspace);
     void (*apply_value)(const KernelChoice&, const T* q_x, T q_z, Size size, T* s);
     void (*apply_slopes)(const KernelChoice&, const T* q_x, T q_z, Size size, T* s, T* d_q);

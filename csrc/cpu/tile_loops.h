@@ -4,7 +4,8 @@
 // x = x0 + x1 + rest with x0 = bfloat16(x), x1 = bfloat16(x - x0), |rest| <= 2^-16 |x|. Of a b the
 // products a0 b0, a0 b1 and a1 b0 are added up in float32; what is left out is below
 // 3 2^-16 |a b|, of either sign. So 6 flops of bfloat16 stand for 2 of float32, on a unit that does
-// 16 times as many. What rounds to infinity in bfloat16 (from 3.39e38 on) becomes NaN.
+// 16 times as many. Infinity, and what rounds to it in bfloat16, becomes NaN; numbers below 1e-33
+// count for less than that, or for nothing.
 //
 // Packed, a left factor is strips of 32 rows, a right one of 32 columns; a strip goes on in steps
 // of 32 terms; a step is both parts in two tiles each, of 16 rows x 32 terms or of 16 pairs of
@@ -27,7 +28,7 @@ using Size = std::ptrdiff_t;
 constexpr Size strip = 32, half = 16;
 constexpr Size packed_tile = half * strip;         // bfloat16
 constexpr Size packed_step = 2 * 2 * packed_tile;  // of 32 x 32 entries
-constexpr Size most_rows = 512, most_columns = 2048, most_terms = 512;
+constexpr Size most_rows = 512, most_columns = 1024, most_terms = 512;
 constexpr Size left_size = most_rows / strip * (most_terms / strip) * packed_step;
 constexpr Size right_size = most_columns / strip * (most_terms / strip) * packed_step;
 
@@ -64,8 +65,9 @@ struct alignas(64) Square {
 
 // Rows x columns of a factor, zeros beyond.
 static inline void copy(Factor<float> factor, Size rows, Size columns, Square& to) {
-    for (Size i = 0; i < strip; ++i)
-        for (Size j = 0; j < strip; ++j) to.entry[i][j] = 0;
+    if (rows < strip || columns < strip)
+        for (Size i = 0; i < strip; ++i)
+            for (Size j = 0; j < strip; ++j) to.entry[i][j] = 0;
     if (factor.step == 1)
         for (Size i = 0; i < rows; ++i)
             for (Size j = 0; j < columns; ++j)
@@ -120,73 +122,75 @@ static void pack_right(Factor<float> right, Size terms, Size columns, std::uint1
         }
 }
 
-// out (+)= left right, 32 x 32. The compiler is told that memory is touched: the intrinsics do not.
+// out = left right, 32 x 32. The compiler is told that memory is touched: the intrinsics do not.
+// They take nothing but names: where theirs are macros, some compilers' lack parentheses.
 static void multiply_strips(const std::uint16_t* left, const std::uint16_t* right, Size steps,
-                            bool add, float* out, Size stride) {
+                            float* out, Size stride) {
+    constexpr Size row_bytes = strip * sizeof(std::uint16_t);
     const Size bytes = stride * static_cast<Size>(sizeof(float));
+    float *out_right = out + half, *below = out + half * stride, *below_right = below + half;
     asm volatile("" ::: "memory");
-    if (add) {
-        _tile_loadd(0, out, bytes);
-        _tile_loadd(1, out + half, bytes);
-        _tile_loadd(2, out + half * stride, bytes);
-        _tile_loadd(3, out + half * stride + half, bytes);
-    } else {
-        _tile_zero(0);
-        _tile_zero(1);
-        _tile_zero(2);
-        _tile_zero(3);
-    }
-    // Tiles 4 and 5 are of the left factor, 6 and 7 of the right one. The numbers of tiles must be
-    // constants.
-#define GROKRFM_LOAD(first, second, from) \
-    _tile_loadd(first, from, 2 * strip);  \
-    _tile_loadd(second, (from) + packed_tile, 2 * strip)
-#define GROKRFM_MULTIPLY()   \
-    _tile_dpbf16ps(0, 4, 6); \
-    _tile_dpbf16ps(1, 4, 7); \
-    _tile_dpbf16ps(2, 5, 6); \
-    _tile_dpbf16ps(3, 5, 7)
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
     for (; steps > 0; --steps, left += packed_step, right += packed_step) {
-        GROKRFM_LOAD(4, 5, left);
-        GROKRFM_LOAD(6, 7, right + 2 * packed_tile);
-        GROKRFM_MULTIPLY();
-        GROKRFM_LOAD(6, 7, right);
-        GROKRFM_MULTIPLY();
-        GROKRFM_LOAD(4, 5, left + 2 * packed_tile);
-        GROKRFM_MULTIPLY();
+        // Both halves of both parts. Numbers of tiles must be constants.
+        const std::uint16_t *left0 = left, *left1 = left + packed_tile;
+        const std::uint16_t *right0 = right, *right1 = right + packed_tile;
+        const std::uint16_t *small_left0 = left1 + packed_tile,
+                            *small_left1 = small_left0 + packed_tile;
+        const std::uint16_t *small_right0 = right1 + packed_tile,
+                            *small_right1 = small_right0 + packed_tile;
+#define GROKRFM_MULTIPLY_TILES() \
+    _tile_dpbf16ps(0, 4, 6);     \
+    _tile_dpbf16ps(1, 4, 7);     \
+    _tile_dpbf16ps(2, 5, 6);     \
+    _tile_dpbf16ps(3, 5, 7)
+        _tile_loadd(4, left0, row_bytes);
+        _tile_loadd(5, left1, row_bytes);
+        _tile_loadd(6, small_right0, row_bytes);
+        _tile_loadd(7, small_right1, row_bytes);
+        GROKRFM_MULTIPLY_TILES();
+        _tile_loadd(6, right0, row_bytes);
+        _tile_loadd(7, right1, row_bytes);
+        GROKRFM_MULTIPLY_TILES();
+        _tile_loadd(4, small_left0, row_bytes);
+        _tile_loadd(5, small_left1, row_bytes);
+        GROKRFM_MULTIPLY_TILES();
+#undef GROKRFM_MULTIPLY_TILES
     }
-#undef GROKRFM_LOAD
-#undef GROKRFM_MULTIPLY
     _tile_stored(0, out, bytes);
-    _tile_stored(1, out + half, bytes);
-    _tile_stored(2, out + half * stride, bytes);
-    _tile_stored(3, out + half * stride + half, bytes);
+    _tile_stored(1, out_right, bytes);
+    _tile_stored(2, below, bytes);
+    _tile_stored(3, below_right, bytes);
     asm volatile("" ::: "memory");
 }
 
 static void multiply_packed(const std::uint16_t* left, const std::uint16_t* right, Size rows,
                             Size columns, Size steps, bool add, float* out, Size stride) {
-    alignas(64) float edge[strip * strip];
+    alignas(64) float square[strip * strip];
     for (Size j = 0; j < columns; j += strip)
         for (Size i = 0; i < rows; i += strip) {
             const std::uint16_t* from_left = left + i / strip * steps * packed_step;
             const std::uint16_t* from_right = right + j / strip * steps * packed_step;
             float* to = out + i * stride + j;
-            if (i + strip <= rows && j + strip <= columns) {
-                multiply_strips(from_left, from_right, steps, add, to, stride);
+            if (!add && i + strip <= rows && j + strip <= columns) {
+                multiply_strips(from_left, from_right, steps, to, stride);
                 continue;
             }
-            multiply_strips(from_left, from_right, steps, false, edge, strip);
+            multiply_strips(from_left, from_right, steps, square, strip);
+            const Size width = smaller(strip, columns - j);
             for (Size x = 0; x < smaller(strip, rows - i); ++x)
-                for (Size y = 0; y < smaller(strip, columns - j); ++y)
-                    to[x * stride + y] = edge[x * strip + y] + (add ? to[x * stride + y] : 0);
+                for (Size y = 0; y < width; ++y)
+                    to[x * stride + y] = square[x * strip + y] + (add ? to[x * stride + y] : 0);
         }
 }
 
 }  // namespace tiles_of_bfloat16
 
-// In bytes, at a multiple of 64.
-constexpr std::ptrdiff_t tile_workspace =
+// Of the workspace, at a multiple of 64.
+constexpr std::ptrdiff_t tile_bytes =
     2 * (tiles_of_bfloat16::left_size + tiles_of_bfloat16::right_size);
 
 static void multiply_tiles(const Product<float>& product, void* workspace) {

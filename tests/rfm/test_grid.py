@@ -93,7 +93,7 @@ def test_products_in_panels_and_by_blas(dtype, p):
     sums = []
     for operations in (CPP, REFERENCE):
         grid = GridEvaluator(operations, form, [data], dtype, 0.0, True)
-        sums.append(grid.round(M, solutions.copy(), 1.0, 0, [])[1])
+        sums.append(grid.round(M, solutions.copy(), 0.0, 0, [])[1])
     for name in ("best", "zqz", "tz", "train_squares", "test_squares", "residuals"):
         actual, expected = (np.asarray(getattr(of, name), np.float64) for of in sums)
         assert_close(actual, expected, BOUNDS[dtype], np.abs(expected).max())
@@ -217,7 +217,7 @@ def test_what_is_not_a_number_ends_and_is_complained_of(operations):
     grid = GridEvaluator(operations, form, [data], "float64", 0.0, True)
     dual = np.zeros((p, 1, len(data.train)))
     dual[4, 0, 0], dual[:4], dual[5:] = np.nan, 1.0, -1.0
-    _, sums = grid.round(np.eye(2 * p), dual, 1.0, 0, [])
+    _, sums = grid.round(np.eye(2 * p), dual, 0.0, 0, [])
     assert (sums.best_class != 4).all() and np.isfinite(sums.best).all()
     assert np.isnan(sums.residuals[4]) and np.isfinite(np.delete(sums.residuals, 4)).all()
     # The next start of that class is zeros.

@@ -200,7 +200,7 @@ class GridEvaluator:
 
     def __call__(self, M: Any, dual_coefficients: Any, draw: Draw | None = None) -> Evaluation:
         solutions = self.to_grid_order(dual_coefficients)[:, None, :]
-        return self.round(M, solutions, 1.0, 0, [], draw)[0][0]
+        return self.round(M, solutions, 0.0, 0, [], draw)[0][0]
 
 
 def row_major_order(pairs: NDArray[np.int64], modulus: int) -> NDArray[np.int64]:
