@@ -103,6 +103,7 @@ struct BlockBuffers {
           lines(zeros<T>(2 * shape.rows())),
           tiles(static_cast<std::size_t>(panels_serve(shape.p) ? 0 : team * tile_lines())) {}
 
+    bool has_tiles() const { return !tiles.empty(); }
     // For tiles, of one of the team.
     void* workspace(std::ptrdiff_t member) { return tiles.data() + member * tile_lines(); }
 
@@ -169,7 +170,7 @@ class GridOperator {
             mine.rows = (share + 1) * product.rows / team - first;
             mine.left.data += first * product.left.row_stride;
             mine.out += first * product.out_stride;
-            if (kind == Products::rough && loops<T>().multiply_tiles != nullptr)
+            if (kind == Products::rough && buffers.has_tiles())
                 loops<T>().multiply_tiles(mine, buffers.workspace(share));
             else
                 blas::multiply(mine);

@@ -44,6 +44,7 @@ class Round:
 @pytest.mark.parametrize(
     "p, case, threads, columns",
     [
+        (199, FAMILY[0], 2, {}),
         (257, FAMILY[0], 1, {}),
         (269, FAMILY[1], 2, {}),
         (521, FAMILY[0], 2, {}),
@@ -58,7 +59,7 @@ def test_rough_products_are_close_and_asked_for(p, case, threads, columns):
         (rough, rough_sums), (exact, sums) = (
             given.solve(tolerance, steps=2) for tolerance in (LOOSE, 0.99 * LOOSE)
         )
-    assert (rough != exact).any() == HAS_TILES
+    assert (rough != exact).any() == (HAS_TILES and p > 256)
     assert np.abs(rough - exact).max() <= 1e-4 * np.abs(exact).max()
     for name, bound in {"zqz": 1e-4, "best": 1e-4, "tz": 5e-3}.items():  # t sums what cancels
         ours, theirs = (np.asarray(getattr(of, name)) for of in (rough_sums, sums))
