@@ -94,6 +94,13 @@ CURVES = (
         -2 / 3,
         network=True,
     ),
+    # Runs that still rise after the last round: a kind of their own, on no line.
+    Curves(
+        "x+y, still rising",
+        (997,),
+        (1.25, 1.45, 1.65),
+        given={**_DRAWN, "eval_pairs": 16, "tol": 1e-2},
+    ),
 )
 _QUICK = {"x+y": {23, 43}, "x+y, network": {23}}
 
@@ -241,7 +248,7 @@ def _plot_thresholds(data: Numbers, ax: Any) -> None:
 
 def _plot_guides(p: int, r: float, largest: int, ax: Any) -> None:
     """Draw laws that agree at a modulus and its threshold."""
-    wide = np.geomspace(p, 1.5 * largest)
+    wide = np.geomspace(p, 2 * largest)
     for law, label in (
         (np.ones_like(wide), "constant fraction"),
         ((wide / p) ** (-1 / 3), "$n \\propto p^{5/3}$"),
