@@ -89,8 +89,8 @@ class CppOperations(Operations):
 
     def column_bytes(self, modulus: int, classes: int, targets: int, itemsize: int) -> int:
         in_flight = min(self._host.threads, max(classes + targets, 1))
-        tiles = (3 << 20) if modulus > 256 else 0  # csrc/cpu/tile_loops.h
-        return (80 + 26 * in_flight) * modulus**2 * itemsize + in_flight * tiles
+        tiles = self._host.threads * (3 << 20) if modulus > 256 else 0  # csrc/cpu/tile_loops.h
+        return (80 + 26 * in_flight) * modulus**2 * itemsize + tiles
 
     def grid_round(
         self,
