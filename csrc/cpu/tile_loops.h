@@ -7,12 +7,13 @@
 // 16 times as many. Infinity, and what rounds to it in bfloat16, becomes NaN; numbers below 1e-33
 // count for less than that, or for nothing.
 //
-// Packed, a left factor is strips of 32 rows, a right one of 32 columns; a strip goes on in steps
-// of 32 terms; a step is both parts in two tiles each, of 16 rows x 32 terms or of 16 pairs of
+// Packed, a left factor is strips of 16 rows, a right one of 16 columns; a strip goes on in steps
+// of 32 terms; a step is one tile of x0 and one of x1, of 16 rows x 32 terms or of 16 pairs of
 // terms x 16 columns x 2 terms.
 //
-// A strip of the right factor, 64 kB at most, stays near while the strips of the left pass by:
-// 8 tiles are loaded for 12 products of tiles, sums of 32 x 32 in four accumulators.
+// A strip of the right factor stays in the nearest cache while the strips of the left pass by, from
+// the next one. Three of the eight tiles are used: where another thread runs on the same core there
+// are few to rename them to, and with all eight in use products take three times as long.
 #pragma once
 
 #include <immintrin.h>
@@ -25,12 +26,12 @@ namespace tiles_of_bfloat16 {
 
 using Size = std::ptrdiff_t;
 
-constexpr Size strip = 32, half = 16;
-constexpr Size packed_tile = half * strip;         // bfloat16
-constexpr Size packed_step = 2 * 2 * packed_tile;  // of 32 x 32 entries
-constexpr Size most_rows = 512, most_columns = 1024, most_terms = 512;
-constexpr Size left_size = most_rows / strip * (most_terms / strip) * packed_step;
-constexpr Size right_size = most_columns / strip * (most_terms / strip) * packed_step;
+constexpr Size strip = 16, step = 32;          // rows or columns, terms
+constexpr Size packed_tile = strip * step;     // bfloat16
+constexpr Size packed_step = 2 * packed_tile;  // of 16 x 32 entries
+constexpr Size most_rows = 256, most_columns = 1024, most_terms = 256;
+constexpr Size left_size = most_rows / strip * (most_terms / step) * packed_step;
+constexpr Size right_size = most_columns / strip * (most_terms / step) * packed_step;
 
 struct Parts {
     __m512 first, second;  // bfloat16, as float32
@@ -59,25 +60,6 @@ static inline __m512i interleave(__m512 even, __m512 odd) {
                            _mm512_castps_si512(odd));
 }
 
-struct alignas(64) Square {
-    float entry[strip][strip];
-};
-
-// Rows x columns of a factor, zeros beyond.
-static inline void copy(Factor<float> factor, Size rows, Size columns, Square& to) {
-    if (rows < strip || columns < strip)
-        for (Size i = 0; i < strip; ++i)
-            for (Size j = 0; j < strip; ++j) to.entry[i][j] = 0;
-    if (factor.step == 1)
-        for (Size i = 0; i < rows; ++i)
-            for (Size j = 0; j < columns; ++j)
-                to.entry[i][j] = factor.data[i * factor.row_stride + j];
-    else
-        for (Size j = 0; j < columns; ++j)
-            for (Size i = 0; i < rows; ++i)
-                to.entry[i][j] = factor.data[i * factor.row_stride + j * factor.step];
-}
-
 static inline Size smaller(Size a, Size b) {
     return a < b ? a : b;
 }
@@ -87,102 +69,88 @@ static inline Factor<float> shifted(Factor<float> factor, Size rows, Size column
             factor.step};
 }
 
+// Up to 16 numbers of a row of a factor, zeros beyond.
+static inline __m512 load(Factor<float> factor, Size row, Size column, Size count) {
+    const float* data = factor.data + row * factor.row_stride + column * factor.step;
+    const Size within = count < 0 ? 0 : smaller(count, 16);
+    const auto mask = static_cast<__mmask16>((1U << within) - 1);
+    if (factor.step == 1) return _mm512_maskz_loadu_ps(mask, data);
+    const __m512i positions =
+        _mm512_mullo_epi32(_mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0),
+                           _mm512_set1_epi32(static_cast<int>(factor.step)));
+    return _mm512_mask_i32gather_ps(_mm512_setzero_ps(), mask, positions, data, sizeof(float));
+}
+
 // Rows x terms of a left factor.
 static void pack_left(Factor<float> left, Size rows, Size terms, std::uint16_t* packed) {
-    Square square;
     for (Size i = 0; i < rows; i += strip)
-        for (Size k = 0; k < terms; k += strip, packed += packed_step) {
-            copy(shifted(left, i, k), smaller(strip, rows - i), smaller(strip, terms - k), square);
+        for (Size k = 0; k < terms; k += step, packed += packed_step)
             for (Size row = 0; row < strip; ++row) {
-                const Parts low = split(_mm512_load_ps(square.entry[row]));
-                const Parts high = split(_mm512_load_ps(square.entry[row] + half));
-                std::uint16_t* to = packed + row * strip;
+                const Size count = i + row < rows ? terms - k : 0;
+                const Parts low = split(load(left, i + row, k, count));
+                const Parts high = split(load(left, i + row, k + 16, count - 16));
+                std::uint16_t* to = packed + row * step;
                 _mm512_store_si512(to, join(low.first, high.first));
-                _mm512_store_si512(to + 2 * packed_tile, join(low.second, high.second));
+                _mm512_store_si512(to + packed_tile, join(low.second, high.second));
             }
-        }
 }
 
 // Terms x columns of a right factor.
 static void pack_right(Factor<float> right, Size terms, Size columns, std::uint16_t* packed) {
-    Square square;
     for (Size j = 0; j < columns; j += strip)
-        for (Size k = 0; k < terms; k += strip, packed += packed_step) {
-            copy(shifted(right, k, j), smaller(strip, terms - k), smaller(strip, columns - j),
-                 square);
-            for (Size pair = 0; pair < half; ++pair)
-                for (Size side = 0; side < 2; ++side) {
-                    const Parts even = split(_mm512_load_ps(square.entry[2 * pair] + side * half));
-                    const Parts odd =
-                        split(_mm512_load_ps(square.entry[2 * pair + 1] + side * half));
-                    std::uint16_t* to = packed + side * packed_tile + pair * strip;
-                    _mm512_store_si512(to, interleave(even.first, odd.first));
-                    _mm512_store_si512(to + 2 * packed_tile, interleave(even.second, odd.second));
-                }
-        }
+        for (Size k = 0; k < terms; k += step, packed += packed_step)
+            for (Size row = 0; row < step; row += 2) {
+                const Size count = columns - j;
+                const Parts even = split(load(right, k + row, j, k + row < terms ? count : 0));
+                const Parts odd =
+                    split(load(right, k + row + 1, j, k + row + 1 < terms ? count : 0));
+                std::uint16_t* to = packed + row * strip;
+                _mm512_store_si512(to, interleave(even.first, odd.first));
+                _mm512_store_si512(to + packed_tile, interleave(even.second, odd.second));
+            }
 }
 
-// out = left right, 32 x 32. The compiler is told that memory is touched: the intrinsics do not.
-// They take nothing but names: where theirs are macros, some compilers' lack parentheses.
-static void multiply_strips(const std::uint16_t* left, const std::uint16_t* right, Size steps,
-                            float* out, Size stride) {
-    constexpr Size row_bytes = strip * sizeof(std::uint16_t);
+// out = left right, 16 x 16, or added to it. The compiler is told that memory is touched: the
+// intrinsics do not. They take nothing but names: where theirs are macros, some compilers' lack
+// parentheses.
+static inline void multiply_strips(const std::uint16_t* left, const std::uint16_t* right,
+                                   Size steps, bool add, float* out, Size stride) {
+    constexpr Size row_bytes = step * sizeof(std::uint16_t);
     const Size bytes = stride * static_cast<Size>(sizeof(float));
-    float *out_right = out + half, *below = out + half * stride, *below_right = below + half;
     asm volatile("" ::: "memory");
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
+    if (add)
+        _tile_loadd(0, out, bytes);
+    else
+        _tile_zero(0);
     for (; steps > 0; --steps, left += packed_step, right += packed_step) {
-        // Both halves of both parts. Numbers of tiles must be constants.
-        const std::uint16_t *left0 = left, *left1 = left + packed_tile;
-        const std::uint16_t *right0 = right, *right1 = right + packed_tile;
-        const std::uint16_t *small_left0 = left1 + packed_tile,
-                            *small_left1 = small_left0 + packed_tile;
-        const std::uint16_t *small_right0 = right1 + packed_tile,
-                            *small_right1 = small_right0 + packed_tile;
-#define GROKRFM_MULTIPLY_TILES() \
-    _tile_dpbf16ps(0, 4, 6);     \
-    _tile_dpbf16ps(1, 4, 7);     \
-    _tile_dpbf16ps(2, 5, 6);     \
-    _tile_dpbf16ps(3, 5, 7)
-        _tile_loadd(4, left0, row_bytes);
-        _tile_loadd(5, left1, row_bytes);
-        _tile_loadd(6, small_right0, row_bytes);
-        _tile_loadd(7, small_right1, row_bytes);
-        GROKRFM_MULTIPLY_TILES();
-        _tile_loadd(6, right0, row_bytes);
-        _tile_loadd(7, right1, row_bytes);
-        GROKRFM_MULTIPLY_TILES();
-        _tile_loadd(4, small_left0, row_bytes);
-        _tile_loadd(5, small_left1, row_bytes);
-        GROKRFM_MULTIPLY_TILES();
-#undef GROKRFM_MULTIPLY_TILES
+        const std::uint16_t *small_left = left + packed_tile, *small_right = right + packed_tile;
+        _tile_loadd(1, left, row_bytes);
+        _tile_loadd(2, small_right, row_bytes);
+        _tile_dpbf16ps(0, 1, 2);
+        _tile_loadd(2, right, row_bytes);
+        _tile_dpbf16ps(0, 1, 2);
+        _tile_loadd(1, small_left, row_bytes);
+        _tile_dpbf16ps(0, 1, 2);
     }
     _tile_stored(0, out, bytes);
-    _tile_stored(1, out_right, bytes);
-    _tile_stored(2, below, bytes);
-    _tile_stored(3, below_right, bytes);
     asm volatile("" ::: "memory");
 }
 
 static void multiply_packed(const std::uint16_t* left, const std::uint16_t* right, Size rows,
                             Size columns, Size steps, bool add, float* out, Size stride) {
     alignas(64) float square[strip * strip];
-    for (Size j = 0; j < columns; j += strip)
-        for (Size i = 0; i < rows; i += strip) {
+    for (Size i = 0; i < rows; i += strip)
+        for (Size j = 0; j < columns; j += strip) {
             const std::uint16_t* from_left = left + i / strip * steps * packed_step;
             const std::uint16_t* from_right = right + j / strip * steps * packed_step;
             float* to = out + i * stride + j;
-            if (!add && i + strip <= rows && j + strip <= columns) {
-                multiply_strips(from_left, from_right, steps, to, stride);
+            if (i + strip <= rows && j + strip <= columns) {
+                multiply_strips(from_left, from_right, steps, add, to, stride);
                 continue;
             }
-            multiply_strips(from_left, from_right, steps, square, strip);
-            const Size width = smaller(strip, columns - j);
+            multiply_strips(from_left, from_right, steps, false, square, strip);
             for (Size x = 0; x < smaller(strip, rows - i); ++x)
-                for (Size y = 0; y < width; ++y)
+                for (Size y = 0; y < smaller(strip, columns - j); ++y)
                     to[x * stride + y] = square[x * strip + y] + (add ? to[x * stride + y] : 0);
         }
 }
@@ -195,11 +163,11 @@ constexpr std::ptrdiff_t tile_bytes =
 
 static void multiply_tiles(const Product<float>& product, void* workspace) {
     using namespace tiles_of_bfloat16;
-    // Palette 1: eight tiles of 16 rows of 64 bytes.
+    // Palette 1, three tiles of 16 rows of 64 bytes.
     struct alignas(64) {
         std::uint8_t palette = 1, start_row = 0, reserved[14] = {};
-        std::uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-        std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+        std::uint16_t row_bytes[16] = {64, 64, 64};
+        std::uint8_t rows[16] = {16, 16, 16};
     } configuration;
     asm volatile("ldtilecfg %0" ::"m"(configuration));
     auto* left = static_cast<std::uint16_t*>(workspace);
@@ -212,7 +180,7 @@ static void multiply_tiles(const Product<float>& product, void* workspace) {
             for (Size i = 0; i < product.rows; i += most_rows) {
                 const Size rows = smaller(most_rows, product.rows - i);
                 pack_left(shifted(product.left, i, k), rows, terms, left);
-                multiply_packed(left, right, rows, columns, (terms + strip - 1) / strip,
+                multiply_packed(left, right, rows, columns, (terms + step - 1) / step,
                                 k > 0 || product.add, product.out + i * product.out_stride + j,
                                 product.out_stride);
             }
