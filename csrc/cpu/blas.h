@@ -11,6 +11,7 @@ namespace grokrfm::blas {
 template <class T>
 struct Routines {
     void (*gemm)(char*, char*, int*, int*, int*, T*, T*, int*, T*, int*, T*, T*, int*);
+    void (*gemv)(char*, int*, int*, T*, T*, int*, T*, int*, T*, T*, int*);
     void (*syrk)(char*, char*, int*, int*, T*, T*, int*, T*, T*, int*);
     void (*trsm)(char*, char*, char*, char*, int*, int*, T*, T*, int*, T*, int*);
     void (*potrf)(char*, int*, T*, int*, int*);

@@ -50,6 +50,7 @@ void bind_routines(const std::string& prefix) {
     const auto lapack_module = py::module_::import("scipy.linalg.cython_lapack");
     auto& table = blas::routines<T>();
     bind_routine(blas_module, prefix + "gemm", table.gemm);
+    bind_routine(blas_module, prefix + "gemv", table.gemv);
     bind_routine(blas_module, prefix + "syrk", table.syrk);
     bind_routine(blas_module, prefix + "trsm", table.trsm);
     bind_routine(lapack_module, prefix + "potrf", table.potrf);

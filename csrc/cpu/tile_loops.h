@@ -64,6 +64,10 @@ static inline Size smaller(Size a, Size b) {
     return a < b ? a : b;
 }
 
+static inline Size steps_of(Size terms) {
+    return (terms + step - 1) / step;
+}
+
 static inline Factor<float> shifted(Factor<float> factor, Size rows, Size columns) {
     return {factor.data + rows * factor.row_stride + columns * factor.step, factor.row_stride,
             factor.step};
@@ -81,33 +85,45 @@ static inline __m512 load(Factor<float> factor, Size row, Size column, Size coun
     return _mm512_mask_i32gather_ps(_mm512_setzero_ps(), mask, positions, data, sizeof(float));
 }
 
+// Calls body(row, column) for the tiles of a factor, those that lie together in memory in turn.
+template <class Body>
+static inline void for_tiles(Factor<float> factor, Size rows, Size height, Size columns, Size width,
+                             const Body& body) {
+    if (factor.step == 1)
+        for (Size i = 0; i < rows; i += height)
+            for (Size j = 0; j < columns; j += width) body(i, j);
+    else
+        for (Size j = 0; j < columns; j += width)
+            for (Size i = 0; i < rows; i += height) body(i, j);
+}
+
 // Rows x terms of a left factor.
 static void pack_left(Factor<float> left, Size rows, Size terms, std::uint16_t* packed) {
-    for (Size i = 0; i < rows; i += strip)
-        for (Size k = 0; k < terms; k += step, packed += packed_step)
-            for (Size row = 0; row < strip; ++row) {
-                const Size count = i + row < rows ? terms - k : 0;
-                const Parts low = split(load(left, i + row, k, count));
-                const Parts high = split(load(left, i + row, k + 16, count - 16));
-                std::uint16_t* to = packed + row * step;
-                _mm512_store_si512(to, join(low.first, high.first));
-                _mm512_store_si512(to + packed_tile, join(low.second, high.second));
-            }
+    const Size steps = steps_of(terms);
+    for_tiles(left, rows, strip, terms, step, [&](Size i, Size k) {
+        std::uint16_t* to = packed + (i / strip * steps + k / step) * packed_step;
+        for (Size row = i; row < i + strip; ++row, to += step) {
+            const Size count = row < rows ? terms - k : 0;
+            const Parts low = split(load(left, row, k, count));
+            const Parts high = split(load(left, row, k + 16, count - 16));
+            _mm512_store_si512(to, join(low.first, high.first));
+            _mm512_store_si512(to + packed_tile, join(low.second, high.second));
+        }
+    });
 }
 
 // Terms x columns of a right factor.
 static void pack_right(Factor<float> right, Size terms, Size columns, std::uint16_t* packed) {
-    for (Size j = 0; j < columns; j += strip)
-        for (Size k = 0; k < terms; k += step, packed += packed_step)
-            for (Size row = 0; row < step; row += 2) {
-                const Size count = columns - j;
-                const Parts even = split(load(right, k + row, j, k + row < terms ? count : 0));
-                const Parts odd =
-                    split(load(right, k + row + 1, j, k + row + 1 < terms ? count : 0));
-                std::uint16_t* to = packed + row * strip;
-                _mm512_store_si512(to, interleave(even.first, odd.first));
-                _mm512_store_si512(to + packed_tile, interleave(even.second, odd.second));
-            }
+    const Size steps = steps_of(terms);
+    for_tiles(right, terms, step, columns, strip, [&](Size k, Size j) {
+        std::uint16_t* to = packed + (j / strip * steps + k / step) * packed_step;
+        for (Size row = k; row < k + step; row += 2, to += 2 * strip) {
+            const Parts even = split(load(right, row, j, row < terms ? columns - j : 0));
+            const Parts odd = split(load(right, row + 1, j, row + 1 < terms ? columns - j : 0));
+            _mm512_store_si512(to, interleave(even.first, odd.first));
+            _mm512_store_si512(to + packed_tile, interleave(even.second, odd.second));
+        }
+    });
 }
 
 // out = left right, 16 x 16, or added to it. The compiler is told that memory is touched: the
@@ -180,9 +196,8 @@ static void multiply_tiles(const Product<float>& product, void* workspace) {
             for (Size i = 0; i < product.rows; i += most_rows) {
                 const Size rows = smaller(most_rows, product.rows - i);
                 pack_left(shifted(product.left, i, k), rows, terms, left);
-                multiply_packed(left, right, rows, columns, (terms + step - 1) / step,
-                                k > 0 || product.add, product.out + i * product.out_stride + j,
-                                product.out_stride);
+                multiply_packed(left, right, rows, columns, steps_of(terms), k > 0 || product.add,
+                                product.out + i * product.out_stride + j, product.out_stride);
             }
         }
     _tile_release();
