@@ -1,5 +1,6 @@
 """The machine's facts and its ceiling: the GEMM rate, measured."""
 
+import os
 import platform
 import subprocess
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 import grokrfm
 import numpy as np
 import scipy
+from threadpoolctl import threadpool_limits
 
 
 def _processor():
@@ -50,9 +52,17 @@ def facts():
 @cache
 def gemm_rate(dtype):
     """Flops a second of a 2000 × 2000 product on all BLAS threads, best of several."""
-    A = np.random.default_rng(0).random((2000, 2000)).astype(dtype)
-    best = min(seconds(lambda: A @ A) for _ in range(8))
-    return 2 * 2000**3 / best
+    return 2 * 2000**3 / min(gemm_seconds(2000, dtype, 8))
+
+
+def gemm_seconds(n, dtype, count):
+    """Wall times of so many n × n products; also inside a run, which keeps BLAS to one thread."""
+    A = np.random.default_rng(0).random((n, n)).astype(dtype)
+    with threadpool_limits(len(os.sched_getaffinity(0))):
+        A @ A  # wakes the workers of BLAS
+        times = [seconds(lambda: A @ A) for _ in range(count)]
+    time.sleep(0.1)  # until they stop spinning
+    return times
 
 
 def seconds(call):
