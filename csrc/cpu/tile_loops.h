@@ -11,9 +11,9 @@
 // of 32 terms; a step is one tile of x0 and one of x1, of 16 rows x 32 terms or of 16 pairs of
 // terms x 16 columns x 2 terms.
 //
-// A strip of the right factor stays in the nearest cache while the strips of the left pass by, from
-// the next one. Three of the eight tiles are used: where another thread runs on the same core there
-// are few to rename them to, and with all eight in use products take three times as long.
+// A strip of the left factor stays in the nearest cache while those of the right pass by, from the
+// next one. Three of the eight tiles are used: a core that two threads share has few to rename them
+// to, and with all eight in use its products take twice as long.
 #pragma once
 
 #include <immintrin.h>
