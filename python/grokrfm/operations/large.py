@@ -89,13 +89,13 @@ def damped_inverse(C: Any, G: Any, threads: int) -> Any:
 def square_root(G: Any, threads: int) -> Any:
     """√G of a positive semidefinite float32 matrix, (d, d), symmetric to the last bit.
 
-    With G = RᵀR (Cholesky) and the polar decomposition R = U √G, it is UᵀR. U comes from three
-    steps of the dynamically weighted Halley iteration in Cholesky form (Nakatsukasa, Bai & Gygi
-    2010) and one of Newton and Schulz: about 18 d³ flops in matrix products and triangular solves,
-    where eigenvectors take half of theirs in products with vectors. Only the first step needs
-    float64. The eigenvalues of the result are √(λ + ε) with ε = ‖G‖₁ times one of `FLOORS`; beside
-    that, it is good to 2e-6 of the largest. Coupled Newton–Schulz steps on G itself take 100 d³
-    flops to a residual ten times as large, and lose by every step after that.
+    With G = RᵀR (Cholesky) and the polar decomposition R = U √G, it is UᵀR. U comes from two steps
+    of the dynamically weighted Halley iteration in Cholesky form (Nakatsukasa, Bai & Gygi 2010) and
+    a polynomial: about 12 d³ flops in matrix products and triangular solves, where eigenvectors
+    take half of theirs in products with vectors. Only the first step needs float64. The eigenvalues
+    of the result are √(λ + ε) with ε = ‖G‖₁ times one of `FLOORS`; beside that, it is good to 2e-6
+    of the largest. Coupled Newton–Schulz steps on G itself take 100 d³ flops to a residual ten
+    times as large, and lose by every step after that.
 
     Raises
     ------
@@ -117,8 +117,9 @@ def square_root(G: Any, threads: int) -> Any:
             if floor == FLOORS[-1]:
                 raise
     R = np.triu(R)
+    rounded = R.astype(np.float32)
     U = _polar_factor(R, scaled, floor**0.5, threads)
-    root = product(U.T, R.astype(np.float32), threads, symmetric=True)
+    root = product(U.T, rounded, threads, symmetric=True)
     # tr (√G)² = tr G tells a wrong result at the cost of reading it.
     squares = float(np.einsum("ij,ij->", root, root, dtype=np.float64))
     trace = float(G.trace(dtype=np.float64)) / scale + len(G) * floor
@@ -129,9 +130,9 @@ def square_root(G: Any, threads: int) -> Any:
 
 
 def _polar_factor(R: Any, K: Any, least: float, threads: int) -> Any:
-    """U of R = U √K, float32; K = RᵀR is overwritten, its eigenvalues lie in [least², 1]."""
-    U = R.copy()
-    while 1 - least > 1e-3:
+    """U of R = U √K, float32; K = RᵀR has its eigenvalues in [least², 1]. Both are overwritten."""
+    U = R
+    while least < 0.85:
         inner, outer, weight = _halley(least)
         K *= weight
         _add_to_diagonal(K, 1)
@@ -145,12 +146,22 @@ def _polar_factor(R: Any, K: Any, least: float, threads: int) -> Any:
         U = U.astype(np.float32, copy=False)
         K = product(U.T, U, threads, symmetric=True)
         least *= (inner + outer * least**2) / (1 + weight * least**2)
-    K *= -0.5
-    _add_to_diagonal(K, 1.5)
-    return product(U, K, threads)
+    # U K^(−1/2): 1 − K is now below 0.2, and a polynomial of degree 4 in it is off by 3e-7 at most.
+    rest = np.negative(K, out=K)
+    _add_to_diagonal(rest, 1)
+    series = np.polynomial.Chebyshev.interpolate(
+        lambda rest: (1 - rest) ** -0.5, 4, domain=[0, 1 - least**2]
+    )
+    c = series.convert(kind=np.polynomial.Polynomial).coef.astype(np.float32)
+    square = product(rest, rest, threads, symmetric=True)
+    power = product(square, c[3] * rest + c[4] * square, threads, symmetric=True)
+    power += c[2] * square
+    power += c[1] * rest
+    _add_to_diagonal(power, c[0])
+    return product(U, power, threads)
 
 
-def _add_to_diagonal(matrix: Any, number: float) -> None:
+def _add_to_diagonal(matrix: Any, number: Any) -> None:
     matrix.ravel()[:: len(matrix) + 1] += number
 
 
