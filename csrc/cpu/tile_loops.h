@@ -33,31 +33,31 @@ constexpr Size most_rows = 256, most_columns = 1024, most_terms = 256;
 constexpr Size left_size = most_rows / strip * (most_terms / step) * packed_step;
 constexpr Size right_size = most_columns / strip * (most_terms / step) * packed_step;
 
+static inline __m512i count_to_15() {
+    return _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+}
+
 struct Parts {
-    __m512 first, second;  // bfloat16, as float32
+    __m512i first, second;  // 32 bfloat16 each
 };
 
-static inline Parts split(__m512 x) {
-    const auto rounded = [](__m512 value) {
-        const auto bits = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(value));
-        return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+// Of 32 numbers, the lower half and the upper one.
+static inline Parts split(__m512 low, __m512 high) {
+    const auto rounded = [](__m512 lower, __m512 upper) {
+        return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(upper, lower));
     };
-    const __m512 first = rounded(x);
-    return {first, rounded(_mm512_sub_ps(x, first))};
+    const auto widened = [](__m256i half) {
+        return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
+    };
+    const __m512i first = rounded(low, high);
+    return {first, rounded(_mm512_sub_ps(low, widened(_mm512_castsi512_si256(first))),
+                           _mm512_sub_ps(high, widened(_mm512_extracti64x4_epi64(first, 1))))};
 }
 
-// The upper halves of two registers of float32, one after the other.
-static inline __m512i join(__m512 low, __m512 high) {
-    const auto upper = [](__m512 value) {
-        return _mm512_cvtepi32_epi16(_mm512_srli_epi32(_mm512_castps_si512(value), 16));
-    };
-    return _mm512_inserti64x4(_mm512_castsi256_si512(upper(low)), upper(high), 1);
-}
-
-// The upper halves of two registers of float32, in turn.
-static inline __m512i interleave(__m512 even, __m512 odd) {
-    return _mm512_or_si512(_mm512_srli_epi32(_mm512_castps_si512(even), 16),
-                           _mm512_castps_si512(odd));
+// The numbers of the lower half and of the upper one in turn.
+static inline __m512i interleave(__m512i numbers) {
+    const __m512i lower = count_to_15(), upper = _mm512_add_epi32(lower, _mm512_set1_epi32(16));
+    return _mm512_permutexvar_epi16(_mm512_or_si512(lower, _mm512_slli_epi32(upper, 16)), numbers);
 }
 
 static inline Size smaller(Size a, Size b) {
@@ -80,8 +80,7 @@ static inline __m512 load(Factor<float> factor, Size row, Size column, Size coun
     const auto mask = static_cast<__mmask16>((1U << within) - 1);
     if (factor.step == 1) return _mm512_maskz_loadu_ps(mask, data);
     const __m512i positions =
-        _mm512_mullo_epi32(_mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0),
-                           _mm512_set1_epi32(static_cast<int>(factor.step)));
+        _mm512_mullo_epi32(count_to_15(), _mm512_set1_epi32(static_cast<int>(factor.step)));
     return _mm512_mask_i32gather_ps(_mm512_setzero_ps(), mask, positions, data, sizeof(float));
 }
 
@@ -104,10 +103,10 @@ static void pack_left(Factor<float> left, Size rows, Size terms, std::uint16_t* 
         std::uint16_t* to = packed + (i / strip * steps + k / step) * packed_step;
         for (Size row = i; row < i + strip; ++row, to += step) {
             const Size count = row < rows ? terms - k : 0;
-            const Parts low = split(load(left, row, k, count));
-            const Parts high = split(load(left, row, k + 16, count - 16));
-            _mm512_store_si512(to, join(low.first, high.first));
-            _mm512_store_si512(to + packed_tile, join(low.second, high.second));
+            const Parts parts =
+                split(load(left, row, k, count), load(left, row, k + 16, count - 16));
+            _mm512_store_si512(to, parts.first);
+            _mm512_store_si512(to + packed_tile, parts.second);
         }
     });
 }
@@ -118,10 +117,10 @@ static void pack_right(Factor<float> right, Size terms, Size columns, std::uint1
     for_tiles(right, terms, step, columns, strip, [&](Size k, Size j) {
         std::uint16_t* to = packed + (j / strip * steps + k / step) * packed_step;
         for (Size row = k; row < k + step; row += 2, to += 2 * strip) {
-            const Parts even = split(load(right, row, j, row < terms ? columns - j : 0));
-            const Parts odd = split(load(right, row + 1, j, row + 1 < terms ? columns - j : 0));
-            _mm512_store_si512(to, interleave(even.first, odd.first));
-            _mm512_store_si512(to + packed_tile, interleave(even.second, odd.second));
+            const Parts parts = split(load(right, row, j, row < terms ? columns - j : 0),
+                                      load(right, row + 1, j, row + 1 < terms ? columns - j : 0));
+            _mm512_store_si512(to, interleave(parts.first));
+            _mm512_store_si512(to + packed_tile, interleave(parts.second));
         }
     });
 }
