@@ -12,7 +12,7 @@ The floor is that of the operations counted while they run, at the GEMM rate of 
 the mean over 1000 × 1000 products after every round, as other work on the host comes and goes. Of a
 column it has 10 p³ flops for each step of conjugate gradients, once more for a drawn pair and for a
 class of an exact run, and 12 p³ for the AGOP of a class; off the quadratic family 2 n² a column for
-each product and 4 n² a class. What 2p × 2p matrices take, 30 (2p)³ a round, is not in it.
+each product and 4 n² a class. What 2p × 2p matrices take, 20 (2p)³ a round, is not in it.
 """
 
 import argparse

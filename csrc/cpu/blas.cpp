@@ -28,7 +28,7 @@ void gemm(char op_a, char op_b, std::ptrdiff_t m, std::ptrdiff_t n, std::ptrdiff
           std::ptrdiff_t ldc) {
     int m_ = narrow(m), n_ = narrow(n), k_ = narrow(k);
     int lda_ = narrow(lda), ldb_ = narrow(ldb), ldc_ = narrow(ldc);
-    if (m == 1) {  // gemm would copy all of B
+    if (m == 1 && k > 0) {  // gemm would copy all of B
         char op = op_b == 'N' ? 'T' : 'N';
         int step = op_a == 'N' ? lda_ : 1;
         routines<T>().gemv(&op, op_b == 'N' ? &k_ : &n_, op_b == 'N' ? &n_ : &k_, &alpha,

@@ -73,11 +73,11 @@ static inline Factor<float> shifted(Factor<float> factor, Size rows, Size column
             factor.step};
 }
 
-// Up to 16 numbers of a row of a factor, zeros beyond.
+// Up to 16 numbers of a row of a factor, zeros beyond; 15 steps of it are below 2^31.
 static inline __m512 load(Factor<float> factor, Size row, Size column, Size count) {
+    if (count <= 0) return _mm512_setzero_ps();
     const float* data = factor.data + row * factor.row_stride + column * factor.step;
-    const Size within = count < 0 ? 0 : smaller(count, 16);
-    const auto mask = static_cast<__mmask16>((1U << within) - 1);
+    const auto mask = static_cast<__mmask16>((1U << smaller(count, 16)) - 1);
     if (factor.step == 1) return _mm512_maskz_loadu_ps(mask, data);
     const __m512i positions =
         _mm512_mullo_epi32(count_to_15(), _mm512_set1_epi32(static_cast<int>(factor.step)));
