@@ -64,6 +64,11 @@ constexpr bool panels_serve(std::ptrdiff_t p) {
     return p <= 256;
 }
 
+// Whether tiles are faster than either: what they are packed for grows as p^3.
+constexpr bool tiles_serve(std::ptrdiff_t p) {
+    return p > 128;
+}
+
 // A grid, or two side by side, as the right factor of products: p x columns.
 template <class T>
 struct RightFactor {
@@ -84,8 +89,7 @@ struct RightFactor {
     std::ptrdiff_t columns;
 };
 
-// The products of p > 256: exact to rounding, or to about 16 bits where the processor is faster at
-// that.
+// Products exact to rounding, or to about 16 bits where tiles serve.
 enum class Products { exact, rough };
 
 // What the work on a block needs besides the block itself.
@@ -101,7 +105,7 @@ struct BlockBuffers {
           stacked(zeros<T>(2 * shape.p * (shape.m * shape.pitch + loops<T>().panel_columns))),
           diagonals(zeros<T>(2 * shape.m * shape.pitch)),
           lines(zeros<T>(2 * shape.rows())),
-          tiles(static_cast<std::size_t>(panels_serve(shape.p) ? 0 : team * tile_lines())) {}
+          tiles(static_cast<std::size_t>(tiles_serve(shape.p) ? team * tile_lines() : 0)) {}
 
     bool has_tiles() const { return !tiles.empty(); }
     // For tiles, of one of the team.
@@ -181,7 +185,7 @@ class GridOperator {
     void multiply_right(BlockShape shape, const T* v, const RightFactor<T>& right, T* out,
                         Products kind, BlockBuffers<T>& buffers) const {
         const Factor<T> left{v, pitch, 1};
-        if (right.panels.empty())
+        if (!in_panels(kind, buffers))
             multiply(
                 {shape.rows(), p, right.columns, left, right.factor(), out, right.columns, false},
                 kind, buffers);
@@ -204,20 +208,20 @@ class GridOperator {
         T *products = buffers.right_products.data(), *stacked = buffers.stacked.data();
         const std::ptrdiff_t width = shape.m * pitch;
         multiply_right(shape, v, right_, products, kind, buffers);
-        const bool in_panels = panels_serve(p);
+        const bool panels = in_panels(kind, buffers);
         loops<T>().combine_products(shape, products, buffers.sums.data(), buffers.columns.data(),
                                     a_.data(), b_.rows.data(), d_.data(),
-                                    in_panels ? loops<T>().panel_columns : width, stacked,
+                                    panels ? loops<T>().panel_columns : width, stacked,
                                     buffers.diagonals.data());
         const Factor<T> a_and_b{m_.data, 2 * p, 1};
-        if (in_panels)
+        if (panels)
             loops<T>().multiply_panels(a_and_b, p, 2 * p, stacked, width, false, out, width);
         else
             multiply({p, 2 * p, width, a_and_b, {stacked, width, 1}, out, width, false}, kind,
                      buffers);
         for (std::ptrdiff_t c = 0; c < shape.m; ++c) {
             const Factor<T> vb_transposed{products + (2 * c + 1) * pitch, 1, 2 * width};
-            if (in_panels)
+            if (panels)
                 loops<T>().multiply_panels(vb_transposed, p, p, b_.panels.data(), pitch, true,
                                            out + c * pitch, width);
             else
@@ -249,6 +253,10 @@ class GridOperator {
     }
 
  private:
+    bool in_panels(Products kind, const BlockBuffers<T>& buffers) const {
+        return panels_serve(p) && !(kind == Products::rough && buffers.has_tiles());
+    }
+
     // diagonals = 2 diagonals + (M o M) [r; s]
     void add_squares(BlockShape shape, BlockBuffers<T>& buffers) const {
         multiply_lines(shape, squares_.data(), buffers);

@@ -89,7 +89,7 @@ class CppOperations(Operations):
 
     def column_bytes(self, modulus: int, classes: int, targets: int, itemsize: int) -> int:
         in_flight = min(self._host.threads, max(classes + targets, 1))
-        tiles = self._host.threads * (5 << 18) if modulus > 256 else 0  # csrc/cpu/tile_loops.h
+        tiles = self._host.threads * (5 << 18) if modulus > 128 else 0  # csrc/cpu/tile_loops.h
         return (80 + 26 * in_flight) * modulus**2 * itemsize + tiles
 
     def grid_round(
