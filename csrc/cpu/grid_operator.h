@@ -64,7 +64,7 @@ constexpr bool panels_serve(std::ptrdiff_t p) {
     return p <= 256;
 }
 
-// Whether tiles are faster than either: what they are packed for grows as p^3.
+// Whether tiles, where there are any, are faster than either: packing takes p^2, products p^3.
 constexpr bool tiles_serve(std::ptrdiff_t p) {
     return p > 128;
 }
